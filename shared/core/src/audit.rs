@@ -1,0 +1,207 @@
+//! A second opinion: re-derives every safety rule from the policy and the inventory, sharing no code with
+//! [`crate::plan`], and is the only maker of what [`crate::execute`] accepts.
+//!
+//! It fails asymmetrically. One violation withholds every deletion of the scope, and no creation: a snapshot too
+//! many costs money, a snapshot too few costs data. A share or a copy that breaks a rule is withheld by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::action::{Action, Plan, Planned};
+use crate::ids::{Scope, SnapshotId};
+use crate::inventory::{Guards, Snapshot, State};
+use crate::policy::{Age, CopyPolicy, IntervalUnit, Policy, RetainRule, SnapshotPolicy};
+use crate::tags::{self, Claim, CopyClaim};
+
+pub mod copy;
+pub mod rotate;
+
+/// A plan that may be executed. Only this module makes one.
+#[derive(Debug, Default)]
+pub struct AuditedPlan {
+    plan: Plan,
+    withheld: Vec<Planned>,
+}
+
+impl AuditedPlan {
+    /// What may be done, in order.
+    #[must_use]
+    pub fn actions(&self) -> &[Planned] {
+        &self.plan.actions
+    }
+
+    /// The plan's parts, and what the audit took out of it.
+    #[must_use]
+    pub fn into_parts(self) -> (Plan, Vec<Planned>) {
+        (self.plan, self.withheld)
+    }
+}
+
+/// A safety rule that a plan would break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where.
+    pub scope: Scope,
+    /// About which snapshot or volume.
+    pub object: String,
+    /// Which rule, and what was found.
+    pub rule: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}: {}", self.object, self.scope, self.rule)
+    }
+}
+
+/// Collects violations; knows which actions they concern.
+#[derive(Default)]
+struct Findings {
+    violations: Vec<Violation>,
+    /// Index of actions that are withheld whatever they are.
+    withheld: BTreeSet<usize>,
+}
+
+impl Findings {
+    fn add(&mut self, planned: &Planned, rule: impl Into<String>) {
+        let subject = &planned.subject;
+        let object = match (&subject.snapshot, &subject.volume) {
+            (Some(snapshot), _) => snapshot.to_string(),
+            (None, Some(volume)) => volume.to_string(),
+            (None, None) => planned.action.operation().to_owned(),
+        };
+        let rule = rule.into();
+        self.violations.push(Violation {
+            scope: planned.scope.clone(),
+            object,
+            rule,
+        });
+    }
+
+    fn finish(self, mut plan: Plan) -> (AuditedPlan, Vec<Violation>) {
+        let no_deletions = !self.violations.is_empty();
+        let mut withheld = Vec::new();
+        let mut kept = Vec::with_capacity(plan.actions.len());
+        for (index, planned) in plan.actions.into_iter().enumerate() {
+            let destructive = planned.action.is_destructive();
+            if self.withheld.contains(&index) || (destructive && no_deletions) {
+                withheld.push(planned);
+            } else {
+                kept.push(planned);
+            }
+        }
+        plan.actions = kept;
+        (AuditedPlan { plan, withheld }, self.violations)
+    }
+}
+
+/// What every deletion has to satisfy, whoever planned it.
+fn deletable(
+    planned: &Planned,
+    snapshot: Option<&Snapshot>,
+    guards: &Result<Guards, String>,
+) -> Result<(), String> {
+    let snapshot = snapshot.ok_or("it was not seen in this run")?;
+    if snapshot.owner != planned.scope.account {
+        return Err(format!("it belongs to {}", snapshot.owner));
+    }
+    if matches!(snapshot.state, State::Pending | State::Other) {
+        return Err(format!("it is {}", snapshot.state));
+    }
+    for key in snapshot.tags.keys() {
+        if key.starts_with("aws:") || key == "dlm:managed" {
+            return Err(format!(
+                "its tag {key} says that another service manages it"
+            ));
+        }
+    }
+    let guards = guards
+        .as_ref()
+        .map_err(|why| format!("its guards are unknown: {why}"))?;
+    if let Some(image) = guards.images.get(&snapshot.id) {
+        return Err(format!("{image} uses it"));
+    }
+    if guards.locked.contains(&snapshot.id) {
+        return Err("it is locked".into());
+    }
+    Ok(())
+}
+
+/// The ids that a plan would delete.
+fn deleted(plan: &Plan) -> BTreeSet<&SnapshotId> {
+    plan.actions
+        .iter()
+        .filter_map(|planned| match &planned.action {
+            Action::DeleteSnapshot(snapshot) => Some(snapshot),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The shortest that the calendar can make of an age: months of 28 days, years of 365.
+fn at_least(age: Age) -> SignedDuration {
+    let days = match age.unit {
+        IntervalUnit::Days => 1,
+        IntervalUnit::Weeks => 7,
+        IntervalUnit::Months => 28,
+        IntervalUnit::Years => 365,
+    };
+    SignedDuration::from_hours(24 * days * i64::from(age.interval.get()))
+}
+
+/// Whether the rule surely still wants a snapshot that began at `start` and has `newer` good ones after it.
+fn surely_kept(rule: &RetainRule, start: Timestamp, newer: usize, now: Timestamp) -> bool {
+    let by_count = |count: u32| newer < usize::try_from(count).unwrap_or(usize::MAX);
+    let by_age = rule
+        .age
+        .is_some_and(|age| now.duration_since(start) < at_least(age));
+    by_count(rule.minimum_count)
+        || by_age
+        || rule.count.is_some_and(|count| by_count(count.get()))
+        || (rule.count.is_none() && rule.age.is_none())
+}
+
+/// Whether this run may take back the snapshot `made`, which it made itself for `created`, because `older` is the same.
+/// Nothing is lost by it: both hold the same moment's data, and `older` is as far as any snapshot that young can be.
+///
+/// # Errors
+/// The rule that it would break.
+pub fn taken_back(
+    created: &Planned,
+    made: &SnapshotId,
+    mine: &Snapshot,
+    older: &Snapshot,
+) -> Result<(), String> {
+    if !created.action.creates() {
+        return Err("this run did not make it".into());
+    }
+    if mine.id != *made || older.id == *made {
+        return Err("it is not the one that this run made".into());
+    }
+    if mine.owner != created.scope.account || older.owner != created.scope.account {
+        return Err("it belongs to another account".into());
+    }
+    if !matches!(older.state, State::Pending | State::Completed) {
+        return Err(format!("{} is {}", older.id, older.state));
+    }
+    if (older.start_time, &older.id) >= (mine.start_time, &mine.id) {
+        return Err(format!("{} is not older", older.id));
+    }
+    let same = |key: &str| mine.tags.get(key) == older.tags.get(key);
+    let keys = match &created.action {
+        Action::CopySnapshot(_) => &[tags::POLICY, tags::RULE, tags::SOURCE_SNAPSHOT][..],
+        _ => &[tags::POLICY, tags::SCHEDULE, tags::SLOT][..],
+    };
+    let of_one_volume =
+        matches!(created.action, Action::CopySnapshot(_)) || mine.volume_id == older.volume_id;
+    if !of_one_volume
+        || !keys
+            .iter()
+            .all(|key| mine.tags.contains_key(*key) && same(key))
+    {
+        return Err(format!("{} serves another purpose", older.id));
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The snapshot's description: the only channel between accounts, because tags of a shared snapshot stay invisible
+//! ([Tag your EC2 resources](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)).
+//!
+//! DLM's wording comes first so that regular expressions written for DLM match. What a description says is used for
+//! lineage and look-up only, never for retention, keys or targets: the source account writes it.
+
+use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::schedule::Slot;
+use crate::tags::Claim;
+
+/// EC2's limit, in characters.
+pub const MAX_CHARS: usize = 255;
+
+/// What a description of ours tells about its snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The slot it serves.
+    pub slot: Slot,
+    /// The volume it was made of.
+    pub volume: VolumeId,
+}
+
+/// `Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z volume: vol-0123… name: web-1`.
+/// `name` is the volume's `Name` tag; what would be over the limit is cut from the end.
+#[must_use]
+pub fn write(claim: &Claim, volume: &VolumeId, name: Option<&str>) -> String {
+    let mut text = format!(
+        "Created for policy: {} schedule: {} slot: {} volume: {volume}",
+        claim.policy,
+        claim.schedule_text(),
+        claim.slot
+    );
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        text.push_str(" name: ");
+        text.push_str(name);
+    }
+    printable(&text)
+}
+
+/// Reads what [`write`] wrote. `None` for anything else, which any snapshot of another tool is.
+#[must_use]
+pub fn read(description: &str) -> Option<Described> {
+    let (_, rest) = description.split_once(" slot: ")?;
+    let (slot, rest) = rest.split_once(" volume: ")?;
+    let volume = rest.split(' ').next()?;
+    Some(Described {
+        slot: slot.parse().ok()?,
+        volume: volume.parse().ok()?,
+    })
+}
+
+/// The description of a copy: where it comes from, then what the source said of itself.
+#[must_use]
+pub fn of_copy(
+    source: &SnapshotId,
+    account: &AccountId,
+    region: &Region,
+    description: &str,
+) -> String {
+    printable(&format!(
+        "Copied {source} of {account} from {region}. {description}"
+    ))
+}
+
+/// ASCII without control characters, cut to EC2's limit: the text may come from another account.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            ' '..='~' => c,
+            c if c.is_control() => ' ',
+            _ => '?',
+        })
+        .take(MAX_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn claim(policy: String, schedule: String) -> Claim {
+        Claim {
+            policy,
+            schedules: BTreeSet::from([schedule]),
+            slot: "2026-11-22T02:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn it_reads_as_dlm_writes() {
+        let volume = "vol-0123456789abcdef0".parse().unwrap();
+        assert_eq!(
+            write(
+                &claim("daily".into(), "nightly".into()),
+                &volume,
+                Some("web-1")
+            ),
+            "Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z \
+             volume: vol-0123456789abcdef0 name: web-1"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn it_survives_the_round_trip(
+            policy in "[A-Za-z0-9 _.-]{1,64}",
+            schedule in "[0-9A-Za-z _-]{1,60}",
+            name in proptest::option::of(any::<String>()),
+        ) {
+            let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
+            let text = write(&claim(policy, schedule), &volume, name.as_deref());
+            prop_assert!(text.chars().count() <= MAX_CHARS);
+            let slot = "2026-11-22T02:00:00Z".parse().unwrap();
+            prop_assert_eq!(read(&text), Some(Described { slot, volume }));
+        }
+
+        #[test]
+        fn a_hostile_description_neither_panics_nor_grows(text in any::<String>()) {
+            let _ = read(&text);
+            let copy = of_copy(
+                &"snap-01234567".parse().unwrap(),
+                &"111111111111".parse().unwrap(),
+                &"eu-central-1".parse().unwrap(),
+                &text,
+            );
+            prop_assert!(copy.len() <= MAX_CHARS && copy.bytes().all(|b| (b' '..=b'~').contains(&b)));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The port: what we need of EC2 (and of KMS, for keys), in our words, as small as our IAM policy.
+//!
+//! `snapferry-aws` implements it over the SDK, `snapferry-sim` in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+
+use crate::ids::{AccountId, KmsKeyArn, Region, RoleArn, SnapshotId, VolumeId};
+use crate::inventory::{Key, Snapshot, Volume};
+use crate::policy::Tags;
+
+/// Whose credentials to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// The role to assume; `None`: the function's own credentials.
+    pub role_arn: Option<RoleArn>,
+    /// The secret the role's trust policy asks for. Never logged.
+    pub external_id: Option<ExternalId>,
+}
+
+/// An external id; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExternalId(pub String);
+
+impl fmt::Debug for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExternalId(…)")
+    }
+}
+
+/// Gives an [`Ec2`] for an account and a Region.
+pub trait Ec2Provider: Send + Sync {
+    /// What it gives.
+    type Ec2: Ec2;
+
+    /// The Region the function runs in.
+    fn home(&self) -> Region;
+
+    /// `GetCallerIdentity`: the account of the function's own credentials.
+    fn account(&self) -> impl Future<Output = Result<AccountId, Ec2Error>> + Send;
+
+    /// `AssumeRole` where `access` names a role, once per role and run.
+    fn connect(
+        &self,
+        access: &Access,
+        region: &Region,
+    ) -> impl Future<Output = Result<Self::Ec2, Ec2Error>> + Send;
+}
+
+/// Which volumes to describe. Every variant is one paginated call per page of up to 1,000.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeFilter {
+    /// Volumes that have a tag of one of these keys.
+    TagKeys(BTreeSet<String>),
+    /// Volumes of these ids, as far as they exist.
+    Ids(BTreeSet<VolumeId>),
+}
+
+/// Which snapshots to describe. Every variant is one paginated call per page of up to 1,000.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotFilter {
+    /// The account's own with a tag of this key.
+    Tagged(&'static str),
+    /// The account's own where the tag of this key has one of these values.
+    TagValues(&'static str, BTreeSet<String>),
+    /// The account's own that this other account may use.
+    SharedWith(AccountId),
+    /// What these owners share with the caller; with ids, only those.
+    SharedBy {
+        /// Whose.
+        owners: BTreeSet<AccountId>,
+        /// `None`: all of them.
+        ids: Option<BTreeSet<SnapshotId>>,
+    },
+}
+
+/// `CreateSnapshot`, tags included: no untagged snapshot ever exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSnapshot {
+    /// Of what.
+    pub volume: VolumeId,
+    /// At most 255 characters.
+    pub description: String,
+    /// At most 50.
+    pub tags: Tags,
+}
+
+/// `CopySnapshot` into the Region of the client it is given to, tags included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySnapshot {
+    /// What.
+    pub source: SnapshotId,
+    /// Where it is.
+    pub source_region: Region,
+    /// At most 255 characters.
+    pub description: String,
+    /// Ask for encryption. EC2 does not take an explicit `false`, so that is never sent.
+    pub encrypted: bool,
+    /// Under which key; `None`: the Region's key for EBS encryption by default.
+    pub kms_key: Option<KmsKeyArn>,
+    /// Time-based copy.
+    pub completion_duration_minutes: Option<u16>,
+    /// At most 50.
+    pub tags: Tags,
+}
+
+/// EC2 in one account and Region.
+pub trait Ec2: Send + Sync {
+    /// `DescribeVolumes`, every page.
+    fn describe_volumes(
+        &self,
+        which: &VolumeFilter,
+    ) -> impl Future<Output = Result<Vec<Volume>, Ec2Error>> + Send;
+
+    /// `DescribeSnapshots`, every page.
+    fn describe_snapshots(
+        &self,
+        which: &SnapshotFilter,
+    ) -> impl Future<Output = Result<Vec<Snapshot>, Ec2Error>> + Send;
+
+    /// `DescribeImages` of the account's own, every page: which snapshots are in use by an AMI.
+    fn describe_images(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<SnapshotId, String>, Ec2Error>> + Send;
+
+    /// `DescribeLockedSnapshots`, every page: those whose lock has not expired.
+    fn describe_locked_snapshots(
+        &self,
+    ) -> impl Future<Output = Result<BTreeSet<SnapshotId>, Ec2Error>> + Send;
+
+    /// KMS `DescribeKey`, in the Region of this client.
+    fn describe_key(&self, key: &str) -> impl Future<Output = Result<Key, Ec2Error>> + Send;
+
+    /// `CreateSnapshot`. Sent again only where EC2 said that it has not happened.
+    fn create_snapshot(
+        &self,
+        request: &CreateSnapshot,
+    ) -> impl Future<Output = Result<SnapshotId, Ec2Error>> + Send;
+
+    /// `CopySnapshot`. Sent again only where EC2 said that it has not happened.
+    fn copy_snapshot(
+        &self,
+        request: &CopySnapshot,
+    ) -> impl Future<Output = Result<SnapshotId, Ec2Error>> + Send;
+
+    /// `ModifySnapshotAttribute`: lets accounts use the snapshot. Doing it twice changes nothing.
+    fn share_snapshot(
+        &self,
+        snapshot: &SnapshotId,
+        accounts: &BTreeSet<AccountId>,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `CreateTags` on up to 500 snapshots. Doing it twice changes nothing.
+    fn create_tags(
+        &self,
+        snapshots: &[SnapshotId],
+        tags: &Tags,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `DeleteSnapshot`. A snapshot that is already gone is success.
+    fn delete_snapshot(
+        &self,
+        snapshot: &SnapshotId,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+}
+
+/// What went wrong, split by what we know afterwards.
+#[derive(Debug, thiserror::Error)]
+pub enum Ec2Error {
+    /// AWS answered with an error: nothing has happened.
+    #[error("AWS refused {operation}: {message} ({code}, request ID {request_id})")]
+    Refused {
+        /// The API operation.
+        operation: &'static str,
+        /// What it means for us.
+        kind: ErrorKind,
+        /// AWS's error code.
+        code: String,
+        /// AWS's text.
+        message: String,
+        /// For AWS's support.
+        request_id: String,
+    },
+    /// There was no answer that we understand: it may have happened. The next run looks first.
+    #[error("no answer to {operation}")]
+    NoAnswer {
+        /// The API operation.
+        operation: &'static str,
+        /// What was seen instead.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The role of another account could not be assumed.
+    #[error(
+        "cannot assume {role} in account {account} as {caller}: check that the role exists, that its trust \
+         policy names this principal{}, and that no service control policy or permissions boundary forbids \
+         sts:AssumeRole",
+        if *.external_id { " and the ExternalId of the policy document" } else { " (the document gives no ExternalId)" }
+    )]
+    AssumeRole {
+        /// Which role.
+        role: RoleArn,
+        /// The account it lives in.
+        account: AccountId,
+        /// Who tried.
+        caller: String,
+        /// Whether an `ExternalId` was sent.
+        external_id: bool,
+        /// What STS said.
+        source: Box<Ec2Error>,
+    },
+}
+
+impl Ec2Error {
+    /// What it means for us.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { kind, .. } => *kind,
+            Self::NoAnswer { .. } => ErrorKind::NoAnswer,
+            Self::AssumeRole { source, .. } => source.kind(),
+        }
+    }
+
+    /// AWS's code and request id, where AWS answered.
+    #[must_use]
+    pub fn code(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Refused {
+                code, request_id, ..
+            } => Some((code, request_id)),
+            Self::NoAnswer { .. } => None,
+            Self::AssumeRole { source, .. } => source.code(),
+        }
+    }
+}
+
+/// What an error means for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// A permission is missing. Waiting does not help.
+    AccessDenied,
+    /// The Region is not enabled for the account.
+    RegionDisabled,
+    /// Too many calls; the next run goes on.
+    Throttled,
+    /// A limit of EC2 is reached; the next run goes on.
+    QuotaExceeded,
+    /// The object is not ready yet; the next run goes on.
+    NotReady,
+    /// The object does not exist, or not for us.
+    NotFound,
+    /// An AMI, a lock or a service needs the snapshot.
+    InUse,
+    /// AWS does not take the request as it is. Waiting does not help.
+    Invalid,
+    /// A KMS key cannot be used for it. Waiting does not help.
+    KeyUnusable,
+    /// AWS failed.
+    Internal,
+    /// There was no answer: it may have happened.
+    NoAnswer,
+}
+
+impl ErrorKind {
+    /// The next run will see to it; nobody needs to act.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Throttled | Self::QuotaExceeded | Self::NotReady)
+    }
+}

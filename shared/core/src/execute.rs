@@ -1,0 +1,197 @@
+//! Does what an audited plan says. It makes no choices: bounded concurrency, one outcome per action, and when time
+//! runs out the rest is left for the next run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::action::{Action, Planned, Reason};
+use crate::audit::AuditedPlan;
+use crate::ec2::{Ec2, Ec2Error, ErrorKind};
+use crate::ids::{AccountId, Region, SnapshotId};
+use crate::policy::Tags;
+use crate::tags;
+
+/// How much at once, and how long.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Scopes side by side.
+    pub scopes: usize,
+    /// Calls side by side in one scope.
+    pub actions: usize,
+    /// No more deletions than this in one run of one scope; `None`: three per volume, and 100 at the least.
+    pub deletions: Option<usize>,
+    /// Whether nothing new may be begun, because the invocation ends soon.
+    pub out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+/// An action and what became of it.
+#[derive(Debug)]
+pub struct Executed {
+    /// What was to be done.
+    pub planned: Planned,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// What became of an action.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It happened; with the snapshot that it made.
+    Done(Option<SnapshotId>),
+    /// A dry run.
+    Planned,
+    /// The next run goes on with it.
+    Deferred(String),
+    /// It turned out that it must not be done, or need not.
+    Held(String),
+    /// It did not happen, or may not have.
+    Failed(Ec2Error),
+}
+
+/// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and shares, then the records
+/// of shares in as few calls as there are distinct ones, then deletions.
+pub async fn execute<E: Ec2>(
+    plan: &AuditedPlan,
+    clients: &BTreeMap<Region, E>,
+    limits: &Limits<'_>,
+) -> Vec<Executed> {
+    let of = |kind: fn(&Action) -> bool| {
+        plan.actions()
+            .iter()
+            .filter(move |planned| kind(&planned.action))
+            .cloned()
+    };
+    let is_record = |action: &Action| matches!(action, Action::RecordShare { .. });
+    let making = of(|it| !it.is_destructive() && !matches!(it, Action::RecordShare { .. }));
+    let mut executed = side_by_side(making, clients, limits).await;
+    // The record that a share implies is part of the share: only its failure is worth a line of its own.
+    let implied: Vec<Planned> = executed.iter().filter_map(record_of_share).collect();
+    let records = record_shares(implied, clients, limits).await.into_iter();
+    executed.extend(records.filter(|record| !matches!(record.outcome, Outcome::Done(_))));
+    executed.extend(record_shares(of(is_record).collect(), clients, limits).await);
+    executed.extend(side_by_side(of(Action::is_destructive), clients, limits).await);
+    executed
+}
+
+async fn side_by_side<E: Ec2>(
+    actions: impl Iterator<Item = Planned>,
+    clients: &BTreeMap<Region, E>,
+    limits: &Limits<'_>,
+) -> Vec<Executed> {
+    stream::iter(actions)
+        .map(|planned| async move {
+            let outcome = match clients.get(&planned.scope.region) {
+                _ if (limits.out_of_time)() => Outcome::Deferred("out of time".into()),
+                Some(ec2) => outcome(&planned.action, perform(ec2, &planned.action).await),
+                None => Outcome::Deferred(format!("{} could not be read", planned.scope)),
+            };
+            Executed { planned, outcome }
+        })
+        .buffered(limits.actions.max(1))
+        .collect()
+        .await
+}
+
+async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Option<SnapshotId>, Ec2Error> {
+    match action {
+        Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(Some),
+        Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(Some),
+        Action::ShareSnapshot {
+            snapshot, accounts, ..
+        } => ec2.share_snapshot(snapshot, accounts).await.map(|()| None),
+        Action::RecordShare { snapshot, all } => {
+            let ids = std::slice::from_ref(snapshot);
+            ec2.create_tags(ids, &record(all)).await.map(|()| None)
+        }
+        Action::DeleteSnapshot(snapshot) => ec2.delete_snapshot(snapshot).await.map(|()| None),
+    }
+}
+
+fn outcome(action: &Action, result: Result<Option<SnapshotId>, Ec2Error>) -> Outcome {
+    let err = match result {
+        Ok(made) => return Outcome::Done(made),
+        Err(err) => err,
+    };
+    match (err.kind(), action) {
+        (kind, _) if kind.passes() => Outcome::Deferred(err.to_string()),
+        (ErrorKind::InUse, Action::DeleteSnapshot(_)) => Outcome::Held(err.to_string()),
+        // What it was about went away between the look and the call.
+        (ErrorKind::NotFound, action) if !action.is_destructive() => Outcome::Held(err.to_string()),
+        _ => Outcome::Failed(err),
+    }
+}
+
+/// The tag that tells people what was shared, after a share that happened.
+fn record_of_share(executed: &Executed) -> Option<Planned> {
+    match (&executed.outcome, &executed.planned.action) {
+        (Outcome::Done(_), Action::ShareSnapshot { snapshot, all, .. }) => Some(Planned {
+            action: Action::RecordShare {
+                snapshot: snapshot.clone(),
+                all: all.clone(),
+            },
+            reason: Reason::ShareNotRecorded,
+            ..executed.planned.clone()
+        }),
+        _ => None,
+    }
+}
+
+fn record(all: &BTreeSet<AccountId>) -> Tags {
+    Tags::from([(tags::SHARED_WITH.into(), tags::join(all))])
+}
+
+/// EC2 takes 1,000 resources in one `CreateTags`; 500 leaves room.
+const TAGGED_AT_ONCE: usize = 500;
+
+/// One call for all snapshots of a Region that are shared with the same accounts.
+async fn record_shares<E: Ec2>(
+    records: Vec<Planned>,
+    clients: &BTreeMap<Region, E>,
+    limits: &Limits<'_>,
+) -> Vec<Executed> {
+    let mut groups: BTreeMap<(Region, BTreeSet<AccountId>), Vec<(SnapshotId, Planned)>> =
+        BTreeMap::new();
+    for planned in records {
+        if let Action::RecordShare { snapshot, all } = &planned.action {
+            let key = (planned.scope.region.clone(), all.clone());
+            groups
+                .entry(key)
+                .or_default()
+                .push((snapshot.clone(), planned));
+        }
+    }
+    let mut executed = Vec::new();
+    for ((region, all), group) in groups {
+        for batch in group.chunks(TAGGED_AT_ONCE) {
+            let ids: Vec<SnapshotId> = batch.iter().map(|(id, _)| id.clone()).collect();
+            let result = match clients.get(&region) {
+                Some(ec2) if !(limits.out_of_time)() => {
+                    Some(ec2.create_tags(&ids, &record(&all)).await)
+                }
+                _ => None,
+            };
+            let mut failed = match result {
+                None => Some(Outcome::Deferred("out of time".into())),
+                Some(Ok(())) => None,
+                Some(Err(err)) if err.kind().passes() => Some(Outcome::Deferred(err.to_string())),
+                Some(Err(err)) => Some(Outcome::Failed(err)),
+            };
+            let first = ids.first().map_or_else(String::new, ToString::to_string);
+            let succeeded = failed.is_none();
+            for (_, planned) in batch {
+                // One call has one error: the first of the batch carries it.
+                let outcome = match failed.take() {
+                    Some(outcome) => outcome,
+                    None if succeeded => Outcome::Done(None),
+                    None => Outcome::Deferred(format!("in one call with {first}")),
+                };
+                executed.push(Executed {
+                    planned: planned.clone(),
+                    outcome,
+                });
+            }
+        }
+    }
+    executed
+}

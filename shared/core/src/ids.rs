@@ -1,0 +1,302 @@
+//! Identifiers, parsed once at the edge: afterwards a value of these types is well formed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// What is wrong with the text of an identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("want {want}, found {found:?}")]
+pub struct InvalidId {
+    /// What would have been right.
+    pub want: &'static str,
+    /// What was there.
+    pub found: String,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $want:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The identifier as AWS writes it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidId { want: $want, found: text.to_owned() })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// An EBS volume, `vol-` and 8 or 17 hexadecimal digits.
+    VolumeId,
+    "a volume id such as vol-0123456789abcdef0",
+    |text| hex_after(text, "vol-")
+);
+
+impl VolumeId {
+    /// Whether this is the placeholder that EC2 shows for a copied snapshot, whose volume is "arbitrary"
+    /// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)).
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        self.as_str() == "vol-ffffffff"
+    }
+}
+
+id!(
+    /// An EBS snapshot, `snap-` and 8 or 17 hexadecimal digits.
+    SnapshotId,
+    "a snapshot id such as snap-0123456789abcdef0",
+    |text| hex_after(text, "snap-")
+);
+
+impl SnapshotId {
+    /// The id at the end of a snapshot ARN, or the id itself. Only what follows the last `/` is read: AWS has
+    /// published `arn:aws:ec2::us-west-2:snapshot/…`, `arn:aws:ec2:us-west-2::snapshot/…` and
+    /// `arn:aws:ec2:us-west-2:111111111111:snapshot/…` for the same event.
+    ///
+    /// # Errors
+    /// When what is there is no snapshot id.
+    pub fn from_arn(text: &str) -> Result<Self, InvalidId> {
+        text.rsplit('/').next().unwrap_or_default().parse()
+    }
+}
+
+id!(
+    /// An AWS account, 12 digits.
+    AccountId,
+    "an account id of 12 digits",
+    |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+);
+
+impl AccountId {
+    /// An account id that came as a JSON number, which has lost its leading zeros.
+    ///
+    /// # Errors
+    /// When the number has more than 12 digits.
+    pub fn from_number(number: u64) -> Result<Self, InvalidId> {
+        format!("{number:012}").parse()
+    }
+}
+
+id!(
+    /// A Region name such as `eu-central-1`.
+    Region,
+    "a Region such as eu-central-1",
+    region_is_valid
+);
+
+id!(
+    /// The ARN of an IAM role.
+    RoleArn,
+    "a role ARN such as arn:aws:iam::111111111111:role/snapferry-member",
+    |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        matches!(parts.as_slice(), ["arn", partition, "iam", "", account, role]
+            if partition.starts_with("aws") && account.parse::<AccountId>().is_ok()
+                && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
+            && text.len() <= 2048
+    }
+);
+
+impl RoleArn {
+    /// The account the role lives in: the account whose volumes are meant.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        AccountId(self.0.splitn(6, ':').nth(4).unwrap_or_default().into())
+    }
+}
+
+id!(
+    /// The ARN of a KMS key (not of an alias).
+    KmsKeyArn,
+    "a key ARN such as arn:aws:kms:eu-central-1:111111111111:key/8af79514-350d-4c52-bac8-8985e84171c7",
+    |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        matches!(parts.as_slice(), ["arn", partition, "kms", region, account, key]
+            if partition.starts_with("aws") && region_is_valid(region)
+                && account.parse::<AccountId>().is_ok()
+                && key.strip_prefix("key/").is_some_and(|id| !id.is_empty()))
+    }
+);
+
+impl KmsKeyArn {
+    /// The Region the key lives in. EC2 takes a key of the destination Region only.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        Region(self.0.splitn(6, ':').nth(3).unwrap_or_default().into())
+    }
+}
+
+fn hex_after(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|hex| {
+        (hex.len() == 8 || hex.len() == 17)
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// Two or three lower-case words and a digit (DLM's `([a-z]+-){2,3}\d`).
+fn region_is_valid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else {
+        return false;
+    };
+    (2..=3).contains(&words.len())
+        && text.len() <= 25
+        && words
+            .iter()
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// One account in one Region: the unit that is read, planned and failed together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// Whose volumes and snapshots.
+    pub account: AccountId,
+    /// Where.
+    pub region: Region,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.account, self.region)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let wrong = || InvalidId {
+            want: "account/Region such as 333333333333/eu-central-1",
+            found: text.to_owned(),
+        };
+        let (account, region) = text.split_once('/').ok_or_else(wrong)?;
+        Ok(Self {
+            account: account.parse().map_err(|_| wrong())?,
+            region: region.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_what_ec2_prints() {
+        for good in ["vol-0123456789abcdef0", "vol-ffffffff"] {
+            assert!(good.parse::<VolumeId>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "vol-",
+            "vol-0123456789ABCDEF0",
+            "snap-0123456789abcdef0",
+            "vol-012345678 ",
+        ] {
+            assert!(bad.parse::<VolumeId>().is_err(), "{bad}");
+        }
+        for bad in [
+            "us-east",
+            "us_east_1",
+            "US-EAST-1",
+            "eu-central-1a",
+            "eu--1",
+            "a-1",
+            "",
+        ] {
+            assert!(bad.parse::<Region>().is_err(), "{bad}");
+        }
+        for good in ["us-east-1", "us-gov-west-1", "ap-southeast-4", "cn-north-1"] {
+            assert!(good.parse::<Region>().is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn an_arn_gives_its_id_account_and_region() {
+        for arn in [
+            "arn:aws:ec2::us-west-2:snapshot/snap-01234567",
+            "arn:aws-cn:ec2:cn-north-1::snapshot/snap-01234567",
+            "arn:aws:ec2:us-west-2:111111111111:snapshot/snap-01234567",
+            "snap-01234567",
+        ] {
+            assert_eq!(SnapshotId::from_arn(arn).unwrap().as_str(), "snap-01234567");
+        }
+        let role: RoleArn = "arn:aws-us-gov:iam::012345678901:role/path/name"
+            .parse()
+            .unwrap();
+        assert_eq!(role.account().as_str(), "012345678901");
+        assert!(
+            "arn:aws:iam::012345678901:user/name"
+                .parse::<RoleArn>()
+                .is_err()
+        );
+        let key: KmsKeyArn = "arn:aws:kms:eu-west-2:222222222222:key/mrk-1"
+            .parse()
+            .unwrap();
+        assert_eq!(key.region().as_str(), "eu-west-2");
+        assert!(
+            "arn:aws:kms:eu-west-2:222222222222:alias/x"
+                .parse::<KmsKeyArn>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_number_gets_its_leading_zeros_back() {
+        assert_eq!(
+            AccountId::from_number(12_345_678_901).unwrap().as_str(),
+            "012345678901"
+        );
+        assert!(AccountId::from_number(1_234_567_890_123).is_err());
+    }
+
+    #[test]
+    fn a_scope_reads_as_it_prints() {
+        let scope: Scope = "333333333333/eu-central-1".parse().unwrap();
+        assert_eq!(scope.to_string(), "333333333333/eu-central-1");
+        for bad in ["333333333333", "333333333333/x", "3/eu-central-1"] {
+            assert!(bad.parse::<Scope>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Decides what to do: pure, total and deterministic. All cleverness is here, where no network is needed to test it.
+//!
+//! [`rotate`] plans for `rotate-snapshots`, [`copy`] for `copy-shared-snapshots`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::action::{Hold, Plan, Planned};
+use crate::ids::SnapshotId;
+use crate::inventory::{Guards, Snapshot};
+use crate::tags;
+
+pub mod copy;
+mod create;
+mod retain;
+pub mod rotate;
+mod share;
+
+/// Names of the policies that are in force anywhere, where the documents at hand are all there are. `None`: they
+/// are a selection (given in the event), or one of them could not be read; then nothing is taken for orphaned.
+pub type PoliciesInForce = Option<BTreeSet<String>>;
+
+/// What forbids deleting `snapshot`, whatever retention says.
+fn hold(snapshot: &Snapshot, guards: &Result<Guards, String>) -> Option<Hold> {
+    if let Some(who) = tags::foreign_manager(&snapshot.tags) {
+        return Some(Hold::ManagedBy(who));
+    }
+    match guards {
+        Err(why) => Some(Hold::GuardsUnknown(why.clone())),
+        Ok(guards) => match guards.images.get(&snapshot.id) {
+            Some(ami) => Some(Hold::InUse(ami.clone())),
+            None => guards.locked.contains(&snapshot.id).then_some(Hold::Locked),
+        },
+    }
+}
+
+/// Oldest first; the id settles a tie, so that two runs agree.
+fn by_age<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> Vec<&'a Snapshot> {
+    let mut snapshots: Vec<_> = snapshots.collect();
+    snapshots.sort_by_key(|snapshot| (snapshot.start_time, &snapshot.id));
+    snapshots
+}
+
+/// Creations first, deletions last: when time runs out, what is missing matters more than what is too much.
+fn in_order(plan: &mut Plan) {
+    plan.actions
+        .sort_by_key(|planned: &Planned| match planned.action.operation() {
+            "CreateSnapshot" => 0,
+            "CopySnapshot" => 1,
+            "ModifySnapshotAttribute" => 2,
+            "CreateTags" => 3,
+            _ => 4,
+        });
+}
+
+/// The older of the same, for every one that is a repetition. `CreateSnapshot` and `CopySnapshot` have no client
+/// token and EC2's reads are eventually consistent, so two runs can both create.
+fn duplicates<'a, K: Ord>(
+    completed: impl Iterator<Item = (K, &'a Snapshot)>,
+) -> BTreeMap<&'a SnapshotId, &'a SnapshotId> {
+    let mut groups: BTreeMap<K, Vec<&Snapshot>> = BTreeMap::new();
+    for (key, snapshot) in completed {
+        groups.entry(key).or_default().push(snapshot);
+    }
+    let mut duplicates = BTreeMap::new();
+    for group in groups.into_values() {
+        if let Some((keeper, younger)) = by_age(group.into_iter()).split_first() {
+            duplicates.extend(younger.iter().map(|snapshot| (&snapshot.id, &keeper.id)));
+        }
+    }
+    duplicates
+}

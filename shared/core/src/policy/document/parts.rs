@@ -1,0 +1,184 @@
+//! What snapshot and event policies have in common.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use super::reader::{Node, Object};
+use crate::ids::{AccountId, Region, RoleArn};
+use crate::policy::{Age, IntervalUnit, Tags, Target};
+
+/// Accounts and Regions: `Targets`, or DLM's `ExecutionRoleArn`, which is one target in the function's Region.
+pub(super) fn targets(object: &mut Object<'_>) -> Option<Vec<Target>> {
+    let role = object.optional("ExecutionRoleArn", |node| node.id());
+    let targets = object.optional("Targets", |node| {
+        let mut seen = BTreeSet::new();
+        node.list(1000, "targets", |node| {
+            node.members(|target| one_target(target, &mut seen))?
+        })
+    });
+    match (role?, targets?) {
+        (None, targets) => Some(targets.unwrap_or_default()),
+        (Some(role_arn), None) => Some(vec![Target {
+            role_arn,
+            external_id: None,
+            regions: Vec::new(),
+        }]),
+        (Some(_), Some(_)) => {
+            let node = object.get("ExecutionRoleArn")?;
+            node.fail("want either ExecutionRoleArn or Targets, found both")
+        }
+    }
+}
+
+/// `seen` has the accounts and Regions of the targets before; no Region stands for the function's own.
+fn one_target(
+    object: &mut Object<'_>,
+    seen: &mut BTreeSet<(AccountId, Option<Region>)>,
+) -> Option<Target> {
+    let role = object
+        .required("RoleArn", "the role to assume")
+        .and_then(|node| node.id::<RoleArn>());
+    let external_id = object.optional("ExternalId", |node| {
+        let id = node.string().filter(|id| external_id_is_valid(id));
+        id.map(str::to_owned)
+            .or_else(|| node.want("2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -"))
+    });
+    let account = role.as_ref().map(RoleArn::account);
+    let regions = object.optional("Regions", |node| {
+        node.list(100, "Regions", |node| {
+            let region: Region = node.id()?;
+            match &account {
+                Some(account) if !seen.insert((account.clone(), Some(region.clone()))) => {
+                    node.want(format_args!("each Region of account {account} once"))
+                }
+                _ => Some(region),
+            }
+        })
+    });
+    if let (Some(account), Some(None)) = (&account, &regions)
+        && !seen.insert((account.clone(), None))
+    {
+        object.node().fail::<()>(format_args!(
+            "want account {account} once in the function's own Region, found it in two targets"
+        ));
+    }
+    Some(Target {
+        role_arn: role?,
+        external_id: external_id?,
+        regions: regions?.unwrap_or_default(),
+    })
+}
+
+/// STS's rule.
+fn external_id_is_valid(id: &str) -> bool {
+    (2..=1224).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
+}
+
+/// `Interval` and `IntervalUnit`.
+#[expect(clippy::option_option, reason = "invalid, absent, there")]
+pub(super) fn age(object: &mut Object<'_>) -> Option<Option<Age>> {
+    let interval = object.integer("Interval", 1..=36_500);
+    let unit = object.optional("IntervalUnit", |node| match node.string() {
+        Some("DAYS") => Some(IntervalUnit::Days),
+        Some("WEEKS") => Some(IntervalUnit::Weeks),
+        Some("MONTHS") => Some(IntervalUnit::Months),
+        Some("YEARS") => Some(IntervalUnit::Years),
+        _ => node.want(UNITS),
+    });
+    match (interval?, unit?) {
+        (None, None) => Some(None),
+        (Some(_), None) => object.missing("IntervalUnit", UNITS),
+        // Recorded API output has a unit beside `"Interval": 0`.
+        (None, Some(_)) if object.is_written("Interval") => Some(None),
+        (Some(interval), Some(unit)) if interval <= most(unit) => {
+            Some(NonZeroU32::new(interval).map(|interval| Age { interval, unit }))
+        }
+        (_, Some(unit)) => object.missing("Interval", a_hundred_years(unit)),
+    }
+}
+
+const UNITS: &str = "DAYS, WEEKS, MONTHS or YEARS";
+
+/// DLM's limit: 100 years.
+fn most(unit: IntervalUnit) -> u32 {
+    match unit {
+        IntervalUnit::Days => 36_500,
+        IntervalUnit::Weeks => 5200,
+        IntervalUnit::Months => 1200,
+        IntervalUnit::Years => 100,
+    }
+}
+
+fn a_hundred_years(unit: IntervalUnit) -> String {
+    let unit_name = match unit {
+        IntervalUnit::Days => "DAYS",
+        IntervalUnit::Weeks => "WEEKS",
+        IntervalUnit::Months => "MONTHS",
+        IntervalUnit::Years => "YEARS",
+    };
+    format!("1 to {} {unit_name} (DLM: 100 years at most)", most(unit))
+}
+
+/// A list of `{Key, Value}`.
+pub(super) fn tags(node: &Node<'_>, max: usize, what: &str) -> Option<Vec<(String, String)>> {
+    node.list(max, what, |node| tag(&node))
+}
+
+fn tag(node: &Node<'_>) -> Option<(String, String)> {
+    node.members(|tag| {
+        let key = tag.text("Key").and_then(|key| match key.chars().count() {
+            1..=128 => Some(key.to_owned()),
+            _ => tag.missing("Key", "1 to 128 characters (EC2)"),
+        });
+        let value = tag
+            .text("Value")
+            .and_then(|value| match value.chars().count() {
+                0..=256 => Some(value.to_owned()),
+                _ => tag.missing("Value", "at most 256 characters (EC2)"),
+            });
+        Some((key?, value?))
+    })?
+}
+
+/// `TagsToAdd`. EC2 takes 50 tags; `ours` of them are this program's.
+pub(super) fn tags_to_add(object: &mut Object<'_>, ours: usize) -> Option<Tags> {
+    let tags = object.optional("TagsToAdd", |node| {
+        let max = 50 - ours;
+        let what = format!("tags (EC2 takes 50 and {ours} are snapferry's own)");
+        let mut seen = BTreeSet::new();
+        node.list(max, &what, |node| {
+            let (key, value) = tag(&node)?;
+            let prefix = key
+                .split_inclusive(':')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            let at_key = node.member("Key").unwrap_or_else(|| node.clone());
+            match prefix.as_str() {
+                "aws:" => at_key.want("a key without aws:, which is AWS's own"),
+                "snapferry:" => at_key.want("a key without snapferry:, which is snapferry's own"),
+                _ if !seen.insert(key.clone()) => at_key.want("each key once"),
+                _ => Some((key, value)),
+            }
+        })
+    });
+    Some(tags?.unwrap_or_default().into_iter().collect())
+}
+
+/// `ResourceLocations`: the cloud, or nothing.
+pub(super) fn resource_locations(object: &mut Object<'_>) -> Option<()> {
+    let locations = object.optional("ResourceLocations", |node| {
+        node.list(1, "location (DLM)", |node| match node.string() {
+            Some("CLOUD") => Some(()),
+            Some("OUTPOST" | "LOCAL_ZONE") => {
+                node.not_supported("it takes the volumes of an Outpost or a Local Zone");
+                None
+            }
+            _ => node.want("CLOUD"),
+        })
+    });
+    locations.map(|_| ())
+}

@@ -1,0 +1,185 @@
+//! What a whole invocation came to: the report, and everything that somebody has to act on.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::audit::Violation;
+use crate::chain::Chain;
+use crate::observe::Unreadable;
+use crate::policy::document::InvalidPolicy;
+use crate::report::{OutcomeName, Report};
+
+/// A whole invocation.
+#[derive(Debug)]
+pub struct Run {
+    /// What the caller gets when nothing went wrong.
+    pub report: Report,
+    /// Documents that were passed over.
+    pub invalid: Vec<InvalidPolicy>,
+    /// Scopes that were passed over.
+    pub unreadable: Vec<Unreadable>,
+    /// Why deletions were withheld.
+    pub violations: Vec<Violation>,
+    /// How many deletions were withheld.
+    pub n_withheld: usize,
+}
+
+/// How an invocation that somebody has to act on ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Lambda's `errorType`.
+    pub error_type: &'static str,
+    /// Lambda's `errorMessage`: one line.
+    pub message: String,
+}
+
+/// So many failed objects are named in the message; the log has them all.
+const NAMED: usize = 20;
+
+impl Run {
+    /// `None`: nobody needs to act. Where several things went wrong, the first of the contract's order gives the
+    /// `errorType`, and the message tells them all.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        let failed: Vec<String> = self
+            .report
+            .actions
+            .iter()
+            .filter(|line| line.outcome == OutcomeName::Failed)
+            .map(|line| {
+                let object = line
+                    .source_snapshot_id
+                    .as_ref()
+                    .or(line.snapshot_id.as_ref())
+                    .map(ToString::to_string)
+                    .or_else(|| line.volume_id.as_ref().map(ToString::to_string))
+                    .unwrap_or_default();
+                let message = line
+                    .error
+                    .as_ref()
+                    .map_or("", |error| error.message.as_str());
+                format!(
+                    "{} of {object} in {}/{}: {message}",
+                    line.action, line.account, line.region
+                )
+            })
+            .collect();
+        let parts = [
+            (
+                "InvalidPolicy",
+                texts(self.invalid.iter().map(ToString::to_string)),
+            ),
+            (
+                "ScopesUnreadable",
+                texts(
+                    self.unreadable
+                        .iter()
+                        .map(|it| format!("{}: {}", it.scope, Chain(&it.error))),
+                ),
+            ),
+            ("ActionsFailed", texts(failed.into_iter())),
+            (
+                "PlanRefused",
+                texts(self.violations.iter().map(ToString::to_string)),
+            ),
+        ];
+        let mut failure: Option<Failure> = None;
+        for (error_type, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            match &mut failure {
+                None => {
+                    failure = Some(Failure {
+                        error_type,
+                        message: text,
+                    })
+                }
+                Some(failure) => {
+                    let _ = write!(failure.message, "; {error_type}: {text}");
+                }
+            }
+        }
+        failure
+    }
+
+    /// CloudWatch metrics in the embedded metric format
+    /// ([EMF](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)):
+    /// a line for every policy of `names`, and one for the function as a whole.
+    #[must_use]
+    pub fn metrics(&self, function: &str, names: &[String], now_ms: i64) -> Vec<Value> {
+        let mut lines = vec![self.metric_line(function, None, now_ms)];
+        lines.extend(
+            names
+                .iter()
+                .map(|name| self.metric_line(function, Some(name), now_ms)),
+        );
+        lines
+    }
+
+    fn metric_line(&self, function: &str, policy: Option<&str>, now_ms: i64) -> Value {
+        let of_policy = |name: &str| policy.is_none_or(|policy| policy == name);
+        let count = |action: &str, outcome: OutcomeName| {
+            let lines = self.report.actions.iter();
+            lines
+                .filter(|it| it.outcome == outcome && of_policy(&it.policy))
+                .filter(|it| action.is_empty() || it.action == action)
+                .count()
+        };
+        let done = |action: &str| count(action, OutcomeName::Done);
+        let mut metrics = json!({
+            "SnapshotsCreated": done("CreateSnapshot"),
+            "SnapshotsShared": done("ModifySnapshotAttribute"),
+            "SnapshotsCopied": done("CopySnapshot"),
+            "SnapshotsDeleted": done("DeleteSnapshot"),
+            "ActionsDeferred": count("", OutcomeName::Deferred),
+            "ActionsFailed": count("", OutcomeName::Failed),
+        });
+        let covered = self
+            .report
+            .coverage
+            .iter()
+            .filter(|line| of_policy(&line.policy));
+        if let Some(oldest) = covered.map(|line| line.unprotected_minutes).max() {
+            metrics["OldestProtectionAgeMinutes"] = json!(oldest);
+        }
+        if policy.is_none() {
+            metrics["ScopesUnreadable"] = json!(self.unreadable.len());
+            metrics["DeletionsWithheld"] = json!(self.n_withheld);
+        }
+        let names: Vec<Value> = metrics
+            .as_object()
+            .into_iter()
+            .flat_map(|it| it.keys())
+            .map(|name| {
+                let unit = if name.ends_with("Minutes") {
+                    "None"
+                } else {
+                    "Count"
+                };
+                json!({"Name": name, "Unit": unit})
+            })
+            .collect();
+        let dimensions = if policy.is_some() {
+            json!([["Function", "Policy"]])
+        } else {
+            json!([["Function"]])
+        };
+        let directive = json!({
+            "Namespace": "Snapferry", "Dimensions": dimensions, "Metrics": names,
+        });
+        metrics["_aws"] = json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]});
+        metrics["Function"] = json!(function);
+        if let Some(policy) = policy {
+            metrics["Policy"] = json!(policy);
+        }
+        metrics
+    }
+}
+
+fn texts(items: impl ExactSizeIterator<Item = String>) -> String {
+    let n = items.len();
+    let mut text = items.take(NAMED).collect::<Vec<_>>().join("; ");
+    if n > NAMED {
+        let _ = write!(text, "; and {} more, which the log names", n - NAMED);
+    }
+    text
+}

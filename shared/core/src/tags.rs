@@ -1,0 +1,265 @@
+//! Tags: the only memory. What a run writes here, the next run reads.
+
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+
+use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::policy::Tags;
+use crate::schedule::Slot;
+
+/// Name of the policy that made the snapshot.
+pub const POLICY: &str = "snapferry:policy";
+/// Name of the schedule; several, comma-separated, where schedules coincide.
+pub const SCHEDULE: &str = "snapferry:schedule";
+/// The scheduled time that the snapshot serves.
+pub const SLOT: &str = "snapferry:slot";
+/// When the snapshot has done its duty, where retention is by age.
+pub const EXPIRES_AT: &str = "snapferry:expires-at";
+/// Accounts the snapshot is shared with, comma-separated. A record for people: EC2 is asked what is true.
+pub const SHARED_WITH: &str = "snapferry:shared-with";
+/// On a copy: which of the policy's rules.
+pub const RULE: &str = "snapferry:rule";
+/// On a copy: the snapshot that was copied.
+pub const SOURCE_SNAPSHOT: &str = "snapferry:source-snapshot";
+/// On a copy: who shared it.
+pub const SOURCE_ACCOUNT: &str = "snapferry:source-account";
+/// On a copy: where it was.
+pub const SOURCE_REGION: &str = "snapferry:source-region";
+/// On a copy: the volume it was made of.
+pub const SOURCE_VOLUME: &str = "snapferry:source-volume";
+
+/// EC2 takes 50 tags on a resource
+/// ([Tag restrictions](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)).
+pub const MAX_TAGS: usize = 50;
+
+/// What the tags of a snapshot made by `rotate-snapshots` say: whose it is and which slot it serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The policy's name.
+    pub policy: String,
+    /// The schedules it serves; more than one where they coincide.
+    pub schedules: BTreeSet<String>,
+    /// The scheduled time.
+    pub slot: Slot,
+}
+
+impl Claim {
+    /// `None` for a snapshot that is not ours, whose set of tags is not complete, or that a newer version wrote.
+    #[must_use]
+    pub fn read(tags: &Tags) -> Option<Self> {
+        if tags.contains_key(SOURCE_SNAPSHOT) {
+            return None; // a copy: CopyClaim's
+        }
+        let schedules: BTreeSet<String> =
+            tags.get(SCHEDULE)?.split(',').map(str::to_owned).collect();
+        let policy = tags.get(POLICY)?.clone();
+        let complete = !policy.is_empty() && schedules.iter().all(|name| !name.is_empty());
+        complete.then_some(Self {
+            policy,
+            schedules,
+            slot: tags.get(SLOT)?.parse().ok()?,
+        })
+    }
+
+    /// The tags that say it.
+    #[must_use]
+    pub fn write(&self) -> Tags {
+        Tags::from([
+            (POLICY.into(), self.policy.clone()),
+            (SCHEDULE.into(), self.schedule_text()),
+            (SLOT.into(), self.slot.to_string()),
+        ])
+    }
+
+    /// The schedules' names, comma-separated.
+    #[must_use]
+    pub fn schedule_text(&self) -> String {
+        join(&self.schedules)
+    }
+}
+
+/// What the tags of a copy made by `copy-shared-snapshots` say: whose it is and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CopyClaim {
+    /// The policy's name.
+    pub policy: String,
+    /// The rule's name, see [`crate::policy::CopyRule::name`].
+    pub rule: String,
+    /// What was copied.
+    pub source_snapshot: SnapshotId,
+    /// Who owned it.
+    pub source_account: AccountId,
+    /// Where it was.
+    pub source_region: Region,
+    /// What it was a snapshot of.
+    pub source_volume: VolumeId,
+    /// The slot that the source served, where its description tells.
+    pub slot: Option<Slot>,
+}
+
+impl CopyClaim {
+    /// `None` for a snapshot that is no copy of ours or whose set of tags is not complete.
+    #[must_use]
+    pub fn read(tags: &Tags) -> Option<Self> {
+        Some(Self {
+            policy: tags.get(POLICY).filter(|name| !name.is_empty())?.clone(),
+            rule: tags.get(RULE).filter(|name| !name.is_empty())?.clone(),
+            source_snapshot: tags.get(SOURCE_SNAPSHOT)?.parse().ok()?,
+            source_account: tags.get(SOURCE_ACCOUNT)?.parse().ok()?,
+            source_region: tags.get(SOURCE_REGION)?.parse().ok()?,
+            source_volume: tags.get(SOURCE_VOLUME)?.parse().ok()?,
+            slot: match tags.get(SLOT) {
+                Some(text) => Some(text.parse().ok()?),
+                None => None,
+            },
+        })
+    }
+
+    /// The tags that say it.
+    #[must_use]
+    pub fn write(&self) -> Tags {
+        let mut tags = Tags::from([
+            (POLICY.into(), self.policy.clone()),
+            (RULE.into(), self.rule.clone()),
+            (SOURCE_SNAPSHOT.into(), self.source_snapshot.to_string()),
+            (SOURCE_ACCOUNT.into(), self.source_account.to_string()),
+            (SOURCE_REGION.into(), self.source_region.to_string()),
+            (SOURCE_VOLUME.into(), self.source_volume.to_string()),
+        ]);
+        if let Some(slot) = self.slot {
+            tags.insert(SLOT.into(), slot.to_string());
+        }
+        tags
+    }
+}
+
+/// The instant in `snapferry:expires-at`; `None` where there is none that can be read.
+#[must_use]
+pub fn expires_at(tags: &Tags) -> Option<Timestamp> {
+    tags.get(EXPIRES_AT)?
+        .parse::<Slot>()
+        .ok()
+        .map(Slot::timestamp)
+}
+
+/// An instant as the tags have it: RFC 3339, UTC, whole seconds.
+#[must_use]
+pub fn instant(at: Timestamp) -> String {
+    DateTimePrinter::new()
+        .precision(Some(0))
+        .timestamp_to_string(&at)
+}
+
+/// Comma-separated.
+#[must_use]
+pub fn join<T: ToString>(items: &BTreeSet<T>) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The user's tags that may be copied to another resource: `aws:` is reserved to AWS, `snapferry:` to us, and
+/// `room` says how many still fit, in key order.
+#[must_use]
+pub fn copyable(tags: &Tags, room: usize) -> Tags {
+    tags.iter()
+        .filter(|(key, _)| !is_reserved(key))
+        .take(room)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Whether the key is AWS's or ours, so that no user may set it through us.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.starts_with("aws:") || key.starts_with("snapferry:")
+}
+
+/// The service that manages a snapshot with these tags instead of us.
+#[must_use]
+pub fn foreign_manager(tags: &Tags) -> Option<&'static str> {
+    tags.keys().find_map(|key| {
+        if key.starts_with("aws:backup:") {
+            Some("AWS Backup")
+        } else if key.starts_with("aws:dlm:") || key == "dlm:managed" {
+            Some("Data Lifecycle Manager")
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn slot() -> impl Strategy<Value = Slot> {
+        (0_i64..4_000_000_000).prop_map(|s| Slot::new(Timestamp::from_second(s).unwrap()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_claim_survives_the_round_trip(
+            policy in "[A-Za-z0-9 _.-]{1,64}",
+            schedules in proptest::collection::btree_set("[0-9A-Za-z _-]{1,20}", 1..4),
+            slot in slot(),
+        ) {
+            let claim = Claim { policy, schedules, slot };
+            prop_assert_eq!(Claim::read(&claim.write()), Some(claim));
+        }
+
+        #[test]
+        fn a_copy_claim_survives_the_round_trip(
+            rule in "[a-z]{2}-[a-z]{4}-[1-9](/[1-9])?",
+            n in 0_u64..u64::from(u32::MAX),
+            slot in proptest::option::of(slot()),
+        ) {
+            let claim = CopyClaim {
+                policy: "vault".into(),
+                rule,
+                source_snapshot: format!("snap-{n:017x}").parse().unwrap(),
+                source_account: AccountId::from_number(n).unwrap(),
+                source_region: "eu-central-1".parse().unwrap(),
+                source_volume: format!("vol-{n:017x}").parse().unwrap(),
+                slot,
+            };
+            prop_assert_eq!(CopyClaim::read(&claim.write()), Some(claim.clone()));
+            prop_assert_eq!(Claim::read(&claim.write()), None);
+        }
+
+        #[test]
+        fn without_any_one_of_its_tags_a_snapshot_is_not_ours(drop in 0_usize..3) {
+            let claim = Claim {
+                policy: "p".into(),
+                schedules: BTreeSet::from(["s".to_owned()]),
+                slot: Slot::new(Timestamp::UNIX_EPOCH),
+            };
+            let mut tags = claim.write();
+            let key = tags.keys().nth(drop).unwrap().clone();
+            tags.remove(&key);
+            prop_assert_eq!(Claim::read(&tags), None);
+        }
+    }
+
+    #[test]
+    fn reserved_keys_are_not_copied() {
+        let tags = Tags::from([
+            ("AWS:x".into(), "1".into()),
+            ("aws:backup:source-resource".into(), "1".into()),
+            ("snapferry:policy".into(), "forged".into()),
+            ("Name".into(), "web".into()),
+            ("Owner".into(), "me".into()),
+        ]);
+        assert_eq!(
+            copyable(&tags, 1),
+            Tags::from([("Name".into(), "web".into())])
+        );
+        assert_eq!(copyable(&tags, 9).len(), 2);
+        assert_eq!(foreign_manager(&tags), Some("AWS Backup"));
+    }
+}
