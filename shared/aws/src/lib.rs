@@ -1,1 +1,16 @@
-//! x
+//! The port of `snapferry-core` over the AWS SDK.
+//!
+//! Architecture invariant: no other crate names an SDK type. What AWS answers is translated here, requests and
+//! errors alike, and every call has a time-out, a retry class and an end before the invocation's deadline.
+
+mod classify;
+mod convert;
+mod ec2;
+mod function;
+mod only_refused;
+mod parameters;
+mod provider;
+
+pub use ec2::AwsEc2;
+pub use function::{Function, Invocation};
+pub use provider::{Aws, Deadline};

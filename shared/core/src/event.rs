@@ -76,7 +76,8 @@ pub enum CopyScope {
 }
 
 impl RotateEvent {
-    /// Reads an event: a direct call, an EventBridge scheduled-rule event or EventBridge Scheduler's default one.
+    /// Reads an event: a direct call, a scheduled-rule event, or the default event of
+    /// `EventBridge` Scheduler.
     ///
     /// # Errors
     /// The first thing that is wrong with it.

@@ -144,14 +144,15 @@ fn record(all: &BTreeSet<AccountId>) -> Tags {
 /// EC2 takes 1,000 resources in one `CreateTags`; 500 leaves room.
 const TAGGED_AT_ONCE: usize = 500;
 
+type Batch = Vec<(SnapshotId, Planned)>;
+
 /// One call for all snapshots of a Region that are shared with the same accounts.
 async fn record_shares<E: Ec2>(
     records: Vec<Planned>,
     clients: &BTreeMap<Region, E>,
     limits: &Limits<'_>,
 ) -> Vec<Executed> {
-    let mut groups: BTreeMap<(Region, BTreeSet<AccountId>), Vec<(SnapshotId, Planned)>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<(Region, BTreeSet<AccountId>), Batch> = BTreeMap::new();
     for planned in records {
         if let Action::RecordShare { snapshot, all } = &planned.action {
             let key = (planned.scope.region.clone(), all.clone());

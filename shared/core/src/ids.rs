@@ -138,7 +138,7 @@ impl RoleArn {
     /// The account the role lives in: the account whose volumes are meant.
     #[must_use]
     pub fn account(&self) -> AccountId {
-        AccountId(self.0.splitn(6, ':').nth(4).unwrap_or_default().into())
+        AccountId(self.0.split(':').nth(4).unwrap_or_default().into())
     }
 }
 
@@ -159,7 +159,7 @@ impl KmsKeyArn {
     /// The Region the key lives in. EC2 takes a key of the destination Region only.
     #[must_use]
     pub fn region(&self) -> Region {
-        Region(self.0.splitn(6, ':').nth(3).unwrap_or_default().into())
+        Region(self.0.split(':').nth(3).unwrap_or_default().into())
     }
 }
 

@@ -537,8 +537,9 @@ fn log_outcome(executed: &Executed) {
             )
         };
     }
-    match &executed.outcome {
-        Outcome::Failed(_) => line!(warn),
-        _ => line!(info),
+    if matches!(executed.outcome, Outcome::Failed(_)) {
+        line!(warn);
+    } else {
+        line!(info);
     }
 }

@@ -1,5 +1,6 @@
 //! What a whole invocation came to: the report, and everything that somebody has to act on.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ impl Run {
                     failure = Some(Failure {
                         error_type,
                         message: text,
-                    })
+                    });
                 }
                 Some(failure) => {
                     let _ = write!(failure.message, "; {error_type}: {text}");
@@ -101,7 +102,7 @@ impl Run {
         failure
     }
 
-    /// CloudWatch metrics in the embedded metric format
+    /// Metrics in CloudWatch's embedded metric format
     /// ([EMF](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)):
     /// a line for every policy of `names`, and one for the function as a whole.
     #[must_use]
@@ -125,30 +126,28 @@ impl Run {
                 .count()
         };
         let done = |action: &str| count(action, OutcomeName::Done);
-        let mut metrics = json!({
-            "SnapshotsCreated": done("CreateSnapshot"),
-            "SnapshotsShared": done("ModifySnapshotAttribute"),
-            "SnapshotsCopied": done("CopySnapshot"),
-            "SnapshotsDeleted": done("DeleteSnapshot"),
-            "ActionsDeferred": count("", OutcomeName::Deferred),
-            "ActionsFailed": count("", OutcomeName::Failed),
-        });
+        let mut metrics = BTreeMap::from([
+            ("SnapshotsCreated", json!(done("CreateSnapshot"))),
+            ("SnapshotsShared", json!(done("ModifySnapshotAttribute"))),
+            ("SnapshotsCopied", json!(done("CopySnapshot"))),
+            ("SnapshotsDeleted", json!(done("DeleteSnapshot"))),
+            ("ActionsDeferred", json!(count("", OutcomeName::Deferred))),
+            ("ActionsFailed", json!(count("", OutcomeName::Failed))),
+        ]);
         let covered = self
             .report
             .coverage
             .iter()
             .filter(|line| of_policy(&line.policy));
         if let Some(oldest) = covered.map(|line| line.unprotected_minutes).max() {
-            metrics["OldestProtectionAgeMinutes"] = json!(oldest);
+            metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
         if policy.is_none() {
-            metrics["ScopesUnreadable"] = json!(self.unreadable.len());
-            metrics["DeletionsWithheld"] = json!(self.n_withheld);
+            metrics.insert("ScopesUnreadable", json!(self.unreadable.len()));
+            metrics.insert("DeletionsWithheld", json!(self.n_withheld));
         }
         let names: Vec<Value> = metrics
-            .as_object()
-            .into_iter()
-            .flat_map(|it| it.keys())
+            .keys()
             .map(|name| {
                 let unit = if name.ends_with("Minutes") {
                     "None"
@@ -166,12 +165,15 @@ impl Run {
         let directive = json!({
             "Namespace": "Snapferry", "Dimensions": dimensions, "Metrics": names,
         });
-        metrics["_aws"] = json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]});
-        metrics["Function"] = json!(function);
+        metrics.insert(
+            "_aws",
+            json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]}),
+        );
+        metrics.insert("Function", json!(function));
         if let Some(policy) = policy {
-            metrics["Policy"] = json!(policy);
+            metrics.insert("Policy", json!(policy));
         }
-        metrics
+        json!(metrics)
     }
 }
 

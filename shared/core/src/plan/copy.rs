@@ -302,7 +302,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "local to `expire`")]
     fn expired_in(
         &self,
         region: &'a Region,

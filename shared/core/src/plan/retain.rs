@@ -191,7 +191,6 @@ impl View {
             (State::Completed, Some(at)) if at <= draft.request.now => {
                 Verdict::Delete(Reason::Orphan(at))
             }
-            (State::Completed, Some(_)) => Verdict::Keep,
             (State::Completed, None) => Verdict::Hold(Hold::Unclaimed(what)),
             _ => Verdict::Keep,
         }

@@ -257,7 +257,7 @@ fn details(object: &mut Object<'_>) -> (Option<Kind>, Option<Details>) {
     let simplified = object.optional("PolicyLanguage", |node| match node.string() {
         Some("STANDARD") => Some(false),
         Some("SIMPLIFIED") => {
-            node.not_supported(DEFAULT_POLICY);
+            node.not_supported::<()>(DEFAULT_POLICY);
             Some(true)
         }
         _ => node.want("STANDARD or SIMPLIFIED"),
@@ -267,8 +267,7 @@ fn details(object: &mut Object<'_>) -> (Option<Kind>, Option<Details>) {
         Some((_, Some("EBS_SNAPSHOT_MANAGEMENT"))) => Some(Kind::Snapshots),
         Some((_, Some("EVENT_BASED_POLICY"))) => Some(Kind::Copies),
         Some((node, Some("IMAGE_MANAGEMENT"))) => {
-            node.not_supported("it makes AMIs of instances, not snapshots of volumes");
-            None
+            node.not_supported("it makes AMIs of instances, not snapshots of volumes")
         }
         wrong => {
             if let Some((node, _)) = wrong {

@@ -156,11 +156,9 @@ fn copy_rule(object: &mut Object<'_>) -> Option<CopyRule> {
     let minimum_count = object.integer("MinimumCount", 1..=1000);
     let tags_to_add = parts::tags_to_add(object, OUR_TAGS);
     let completion = object.optional("CompletionDurationMinutes", |node| {
-        let minutes = node.integer(15..=2880)?;
-        let minutes = u16::try_from(minutes)
-            .ok()
-            .filter(|minutes| minutes % 15 == 0);
-        minutes.or_else(|| node.want("15 to 2880 in steps of 15"))
+        let fits = |minutes: &u32| (15..=2880).contains(minutes) && minutes.is_multiple_of(15);
+        let minutes = node.number_among("15 to 2880 in steps of 15", fits)?;
+        u16::try_from(minutes).ok()
     });
     object.refuse(
         "CopyTags",
@@ -205,8 +203,7 @@ fn target(object: &mut Object<'_>) -> Option<Region> {
                 .string()
                 .is_some_and(|text| text.contains(":outposts:"))
             {
-                node.not_supported("it copies to an Outpost");
-                return None;
+                return node.not_supported("it copies to an Outpost");
             }
             node.id()
         }
@@ -246,13 +243,14 @@ struct Retain {
 
 /// By age only. Without an age, copies never expire.
 fn retain_rule(object: &mut Object<'_>) -> Option<Retain> {
-    object.refuse("Count", "it keeps the newest so many copies");
-    object.refuse(
-        "Keep",
-        "it keeps the newest copy of each hour, day, week, month, year",
-    );
+    let by_count = object.refuse("Count", "it keeps the newest so many copies");
+    let keep = "it keeps the newest copy of each hour, day, week, month, year";
+    let by_period = object.refuse("Keep", keep);
     let age = parts::age(object);
     let minimum_count = object.integer("MinimumCount", 1..=1000);
+    if by_count || by_period {
+        return None;
+    }
     Some(Retain {
         age: age?,
         minimum_count: minimum_count?,

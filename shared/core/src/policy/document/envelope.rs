@@ -7,20 +7,23 @@ const LIFECYCLE_POLICY: &str = "AWS::DLM::LifecyclePolicy";
 /// The node that holds a policy's own members: in what `GetLifecyclePolicy` prints, in an AWS template or
 /// resource, or the document itself.
 pub(super) fn open<'a>(document: &Node<'a>) -> Option<Node<'a>> {
-    if document
+    let document = document.single();
+    if !document.is_object() {
+        document.want("a policy document (a JSON object)")
+    } else if document
         .member("Type")
         .is_some_and(|node| node.string() == Some(LIFECYCLE_POLICY))
     {
-        resource(document)
+        resource(&document)
     } else if document.member("Resources").is_some() {
-        resource(&template(document)?)
+        resource(&template(&document)?)
     } else if document.member("Policy").is_some() {
         document.members(|response| {
             response.know(&["ResponseMetadata"]); // an SDK's
             response.required("Policy", "a policy")
         })?
     } else {
-        Some(document.clone())
+        Some(document)
     }
 }
 

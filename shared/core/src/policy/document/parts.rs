@@ -174,8 +174,7 @@ pub(super) fn resource_locations(object: &mut Object<'_>) -> Option<()> {
         node.list(1, "location (DLM)", |node| match node.string() {
             Some("CLOUD") => Some(()),
             Some("OUTPOST" | "LOCAL_ZONE") => {
-                node.not_supported("it takes the volumes of an Outpost or a Local Zone");
-                None
+                node.not_supported("it takes the volumes of an Outpost or a Local Zone")
             }
             _ => node.want("CLOUD"),
         })

@@ -66,14 +66,19 @@ impl<'a> Node<'a> {
     }
 
     /// Reports that this is part of the language, and not of this version. `meaning` is half a sentence.
-    pub(super) fn not_supported(&self, meaning: &str) {
-        let found = match self.value {
-            Value::String(_) => format!("{} ", shown(self.value)),
-            _ => String::new(),
+    pub(super) fn not_supported<T>(&self, meaning: &str) -> Option<T> {
+        let what = match self.single().value {
+            value @ Value::String(_) => shown(value),
+            _ => self
+                .pointer
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
-        self.fail::<()>(format_args!(
-            "{found}is not supported by this version of snapferry: {meaning}"
-        ));
+        self.fail(format_args!(
+            "{what} is not supported by this version of snapferry: {meaning}"
+        ))
     }
 
     fn child(&self, value: &'a Value, token: impl fmt::Display) -> Self {
@@ -86,11 +91,15 @@ impl<'a> Node<'a> {
     }
 
     /// The element of a list of one, or the value itself.
-    fn single(&self) -> Self {
+    pub(super) fn single(&self) -> Self {
         match self.value.as_array().map(Vec::as_slice) {
             Some([only]) => self.child(only, 0),
             _ => self.clone(),
         }
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        self.value.is_object()
     }
 
     /// A member of an object, by any reader but [`Node::members`].
@@ -166,12 +175,19 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub(super) fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
-        let node = self.single();
-        let number = node.number().and_then(|number| u32::try_from(number).ok());
-        number
-            .filter(|number| range.contains(number))
-            .or_else(|| node.want(format_args!("{} to {}", range.start(), range.end())))
+    fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let want = format!("{} to {}", range.start(), range.end());
+        self.number_among(&want, |number| range.contains(number))
+    }
+
+    /// A number that `is_one` takes; `want` says which those are.
+    pub(super) fn number_among(
+        &self,
+        want: &str,
+        is_one: impl FnOnce(&u32) -> bool,
+    ) -> Option<u32> {
+        let number = self.number().and_then(|number| u32::try_from(number).ok());
+        number.filter(is_one).or_else(|| self.single().want(want))
     }
 
     fn number(&self) -> Option<u64> {
@@ -301,7 +317,7 @@ impl<'a> Object<'a> {
     pub(super) fn refuse(&mut self, name: &'static str, meaning: &str) -> bool {
         let given = self.get(name).filter(|node| !is_void(node.value));
         if let Some(node) = &given {
-            node.not_supported(meaning);
+            node.not_supported::<()>(meaning);
         }
         given.is_some()
     }

@@ -25,10 +25,7 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<SnapshotPolicy> {
     let exclude_tags = object.optional("ExcludeTags", |node| parts::tags(&node, 50, "tags"));
     object.optional("Parameters", |node| node.members(parameters));
     if object.get("TargetVolumeIds").is_none() {
-        object.required(
-            "TargetTags",
-            "TargetTags or TargetVolumeIds: which volumes are meant",
-        );
+        object.required("TargetTags", "tags, or TargetVolumeIds");
     }
     object.misplaced(&["EventSource", "Actions"], "an EVENT_BASED_POLICY");
     object.refuse("ResourceType", DEFAULT_POLICY);
@@ -61,8 +58,7 @@ fn resource_types(object: &mut Object<'_>) -> Option<()> {
         node.list(1, "resource type (DLM)", |node| match node.string() {
             Some("VOLUME") => Some(()),
             Some("INSTANCE") => {
-                node.not_supported("it takes all volumes of an instance at one instant");
-                None
+                node.not_supported("it takes all volumes of an instance at one instant")
             }
             _ => node.want("VOLUME"),
         })
@@ -132,7 +128,8 @@ fn name(object: &mut Object<'_>, position: usize, names: &mut BTreeSet<String>) 
     if names.insert(name.clone()) {
         Some(name)
     } else {
-        object.missing("Name", "a name that no other schedule of the policy has")
+        let want = format!("a name that no other schedule has (\"{name}\" is taken)");
+        object.missing("Name", want)
     }
 }
 
@@ -154,18 +151,18 @@ fn create_rule(object: &mut Object<'_>) -> Option<CreateRule> {
     let location = object.optional("Location", |node| match node.string() {
         Some("CLOUD") => Some(()),
         Some("OUTPOST_LOCAL" | "LOCAL_ZONE") => {
-            node.not_supported("it keeps snapshots on an Outpost or in a Local Zone");
-            None
+            node.not_supported("it keeps snapshots on an Outpost or in a Local Zone")
         }
         _ => node.want("CLOUD"),
     });
     object.refuse("Scripts", "it runs commands on instances before and after");
     let interval = object.optional("Interval", |node| {
-        let hours = node.integer(1..=24)?;
-        let hours = i8::try_from(hours)
-            .ok()
-            .filter(|hours| Interval::HOURS.contains(hours));
-        hours.or_else(|| node.want(HOURS))
+        let is_one = |hours: &u32| {
+            Interval::HOURS
+                .iter()
+                .any(|it| u32::from(it.unsigned_abs()) == *hours)
+        };
+        i8::try_from(node.number_among(HOURS, is_one)?).ok()
     });
     let unit = object.optional("IntervalUnit", |node| match node.string() {
         Some("HOURS") => Some(()),

@@ -1,0 +1,119 @@
+//! AWS's error codes in our words: one table. Adding a code is one line and one test.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use snapferry_core::ec2::{Ec2Error, ErrorKind};
+
+/// What a code means for us
+/// ([EC2 error codes](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html)).
+pub(crate) fn classify(code: &str) -> ErrorKind {
+    match code {
+        "UnauthorizedOperation"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "Blocked"
+        | "PendingVerification"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "InvalidSecurity.RequestHasExpired" => ErrorKind::AccessDenied,
+        "OptInRequired" | "RegionDisabledException" | "InvalidRegion" => ErrorKind::RegionDisabled,
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "EC2ThrottledException"
+        | "SlowDown"
+        | "BandwidthLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "LimitExceededException" => ErrorKind::Throttled,
+        "ResourceLimitExceeded"
+        | "ConcurrentSnapshotLimitExceeded"
+        | "PendingSnapshotLimitExceeded"
+        | "SnapshotCreationPerVolumeRateExceeded" => ErrorKind::QuotaExceeded,
+        "IncorrectState" | "InvalidState" | "ConcurrentTagAccess" => ErrorKind::NotReady,
+        "InvalidSnapshot.NotFound" | "InvalidVolume.NotFound" | "NotFoundException" => {
+            ErrorKind::NotFound
+        }
+        "InvalidSnapshot.InUse" => ErrorKind::InUse,
+        "CustomerKeyHasBeenRevoked" | "KMSInvalidStateException" | "DisabledException" => {
+            ErrorKind::KeyUnusable
+        }
+        "InternalError"
+        | "InternalFailure"
+        | "ServerInternal"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "KMSInternalException"
+        | "DependencyTimeoutException"
+        | "InternalServerError" => ErrorKind::Internal,
+        // SnapshotLimitExceeded stays here on purpose: a full Region needs somebody, waiting does not empty it.
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// AWS's answer in our words. The SDK's `Display` says only "service error", so its metadata are read.
+pub(crate) fn failed<E, R>(operation: &'static str, err: SdkError<E, R>) -> Ec2Error
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let service = err.as_service_error().map(ProvideErrorMetadata::meta);
+    // An internal error of a creating call says nothing about whether it happened.
+    let unknown = |code: &str| {
+        matches!(operation, "CreateSnapshot" | "CopySnapshot")
+            && classify(code) == ErrorKind::Internal
+    };
+    match service.and_then(|meta| meta.code().map(|code| (code, meta))) {
+        Some((code, meta)) if !unknown(code) => Ec2Error::Refused {
+            operation,
+            kind: classify(code),
+            code: code.to_owned(),
+            message: meta.message().unwrap_or("no message").to_owned(),
+            request_id: meta.extra("aws_request_id").unwrap_or("none").to_owned(),
+        },
+        _ => Ec2Error::NoAnswer {
+            operation,
+            source: err.into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_told_apart() {
+        for (code, kind) in [
+            ("UnauthorizedOperation", ErrorKind::AccessDenied),
+            ("AuthFailure", ErrorKind::AccessDenied),
+            ("OptInRequired", ErrorKind::RegionDisabled),
+            ("RequestLimitExceeded", ErrorKind::Throttled),
+            ("ResourceLimitExceeded", ErrorKind::QuotaExceeded),
+            (
+                "SnapshotCreationPerVolumeRateExceeded",
+                ErrorKind::QuotaExceeded,
+            ),
+            ("IncorrectState", ErrorKind::NotReady),
+            ("InvalidSnapshot.NotFound", ErrorKind::NotFound),
+            ("InvalidSnapshot.InUse", ErrorKind::InUse),
+            ("CustomerKeyHasBeenRevoked", ErrorKind::KeyUnusable),
+            ("InternalError", ErrorKind::Internal),
+            ("SnapshotLimitExceeded", ErrorKind::Invalid),
+            ("OperationNotPermitted", ErrorKind::Invalid),
+            ("a code of tomorrow", ErrorKind::Invalid),
+        ] {
+            assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! SDK types → ours, and ours → SDK types.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{
+    Filter, ResourceType, Snapshot as SdkSnapshot, SnapshotState, Tag, TagSpecification,
+    Volume as SdkVolume, VolumeState,
+};
+use aws_smithy_types::DateTime;
+use jiff::Timestamp;
+use snapferry_core::ec2::Ec2Error;
+use snapferry_core::inventory::{Snapshot, State, Volume};
+use snapferry_core::policy::Tags;
+
+/// EC2's limit of values in one filter
+/// ([Filtering](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html)).
+const FILTER_VALUES: usize = 200;
+
+/// AWS answered with something that cannot be: a member that is always there is missing or malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer has {what} {found:?}")]
+struct Malformed {
+    what: &'static str,
+    found: String,
+}
+
+pub(crate) fn malformed(
+    operation: &'static str,
+    what: &'static str,
+    found: impl Into<String>,
+) -> Ec2Error {
+    Ec2Error::NoAnswer {
+        operation,
+        source: Box::new(Malformed {
+            what,
+            found: found.into(),
+        }),
+    }
+}
+
+/// Reads a member that EC2 always sends.
+pub(crate) fn member<T: std::str::FromStr>(
+    operation: &'static str,
+    what: &'static str,
+    found: Option<&str>,
+) -> Result<T, Ec2Error> {
+    let text = found.unwrap_or_default();
+    text.parse().map_err(|_| malformed(operation, what, text))
+}
+
+pub(crate) fn volume(volume: &SdkVolume) -> Result<Volume, Ec2Error> {
+    const OPERATION: &str = "DescribeVolumes";
+    Ok(Volume {
+        id: member(OPERATION, "a volume with the id", volume.volume_id())?,
+        create_time: time(OPERATION, volume.create_time())?,
+        usable: matches!(
+            volume.state(),
+            Some(VolumeState::Available | VolumeState::InUse)
+        ),
+        kms_key_id: volume.kms_key_id().map(str::to_owned),
+        tags: tags(volume.tags()),
+    })
+}
+
+pub(crate) fn snapshot(snapshot: &SdkSnapshot) -> Result<Snapshot, Ec2Error> {
+    const OPERATION: &str = "DescribeSnapshots";
+    Ok(Snapshot {
+        id: member(OPERATION, "a snapshot with the id", snapshot.snapshot_id())?,
+        volume_id: member(OPERATION, "a snapshot of the volume", snapshot.volume_id())?,
+        owner: member(OPERATION, "a snapshot of the owner", snapshot.owner_id())?,
+        state: match snapshot.state() {
+            Some(SnapshotState::Completed) => State::Completed,
+            Some(SnapshotState::Pending) => State::Pending,
+            Some(SnapshotState::Error) => State::Error,
+            _ => State::Other,
+        },
+        state_message: snapshot
+            .state_message()
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned),
+        start_time: time(OPERATION, snapshot.start_time())?,
+        description: snapshot.description().unwrap_or_default().to_owned(),
+        encrypted: snapshot.encrypted().unwrap_or_default(),
+        kms_key_id: snapshot.kms_key_id().map(str::to_owned),
+        tags: tags(snapshot.tags()),
+    })
+}
+
+fn time(operation: &'static str, time: Option<&DateTime>) -> Result<Timestamp, Ec2Error> {
+    let nanos = |time: &DateTime| i32::try_from(time.subsec_nanos()).unwrap_or_default();
+    time.and_then(|time| Timestamp::new(time.secs(), nanos(time)).ok())
+        .ok_or_else(|| malformed(operation, "the time", format!("{time:?}")))
+}
+
+fn tags(tags: &[Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| {
+            Some((
+                tag.key()?.to_owned(),
+                tag.value().unwrap_or_default().to_owned(),
+            ))
+        })
+        .collect()
+}
+
+pub(crate) fn tag_list(tags: &Tags) -> Vec<Tag> {
+    tags.iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect()
+}
+
+/// Tags for the snapshot that the same call makes.
+pub(crate) fn tag_specification(tags: &Tags) -> TagSpecification {
+    TagSpecification::builder()
+        .resource_type(ResourceType::Snapshot)
+        .set_tags(Some(tag_list(tags)))
+        .build()
+}
+
+/// Filters of one name, each with as many values as EC2 takes. Without values there is none: EC2 would take an
+/// empty filter for no filter at all.
+pub(crate) fn filters<T: ToString>(name: &str, values: &BTreeSet<T>) -> Vec<Filter> {
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| literal(&value.to_string()))
+        .collect();
+    values
+        .chunks(FILTER_VALUES)
+        .map(|chunk| {
+            Filter::builder()
+                .name(name)
+                .set_values(Some(chunk.to_vec()))
+                .build()
+        })
+        .collect()
+}
+
+/// `*` and `?` are wildcards in a filter value, and `\` takes that from them.
+fn literal(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for c in value.chars() {
+        if matches!(c, '*' | '?' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_literal_and_of_a_size_that_ec2_takes() {
+        let values: BTreeSet<String> = (0..401).map(|n| format!("v{n:03}")).collect();
+        let sizes: Vec<usize> = filters("tag-key", &values)
+            .iter()
+            .map(|it| it.values().len())
+            .collect();
+        assert_eq!(sizes, [200, 200, 1]);
+        let odd = BTreeSet::from(["a*b?c\\d".to_owned()]);
+        assert_eq!(filters("tag-key", &odd)[0].values(), ["a\\*b\\?c\\\\d"]);
+        assert!(filters::<String>("tag-key", &BTreeSet::new()).is_empty());
+    }
+
+    #[test]
+    fn what_ec2_always_sends_is_missed_by_name() {
+        let err = snapshot(&SdkSnapshot::builder().build()).unwrap_err();
+        let text = snapferry_core::chain::Chain(&err).to_string();
+        assert_eq!(
+            text,
+            "no answer to DescribeSnapshots: the answer has a snapshot with the id \"\""
+        );
+    }
+}

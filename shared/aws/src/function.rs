@@ -1,0 +1,279 @@
+//! What both Lambda functions have in common around a run: configuration, documents, the deadline, the answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use jiff::Timestamp;
+use snapferry_core::chain::Chain;
+use snapferry_core::documents::{Content, Documents, InvalidConfiguration, Raw, Source};
+use snapferry_core::ec2::Ec2Error;
+use snapferry_core::event::Common;
+use snapferry_core::execute::Limits;
+use snapferry_core::run::{Failure, Run};
+use tokio::sync::OnceCell;
+use tracing::{error, info};
+
+use crate::parameters;
+use crate::provider::{Aws, Deadline};
+
+/// Scopes read and changed side by side.
+const SCOPES: usize = 8;
+
+/// Calls side by side in one scope: EC2 refills its bucket for `CreateSnapshot` with 5 a second
+/// ([Request throttling](https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html)).
+const ACTIONS: usize = 8;
+
+/// How much of a report goes to the log when the invocation fails; CloudWatch takes 256 KB in one event.
+const LOGGED_BYTES: usize = 200_000;
+
+/// A Lambda function: what its environment says, and the SDK's configuration, loaded on first use.
+pub struct Function {
+    name: String,
+    policies: Result<Option<Source>, InvalidConfiguration>,
+    delete_limit: Result<Option<usize>, InvalidConfiguration>,
+    sdk: OnceCell<SdkConfig>,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One invocation of a function.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    function: &'a Function,
+    /// AWS.
+    pub aws: Aws,
+}
+
+impl Function {
+    /// Reads the environment through `variable`. What is wrong with it is told by every invocation, as
+    /// `InvalidConfiguration`: an error while starting would be told as a crash.
+    #[must_use]
+    pub fn from_env(default_name: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let delete_limit = given("DELETE_LIMIT").map(|text| {
+            text.trim().parse().map_err(|_| InvalidConfiguration {
+                variable: "DELETE_LIMIT",
+                want: "the most deletions in one run of one scope, a whole number",
+                found: format!("{text:?}"),
+            })
+        });
+        Self {
+            name: given("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| default_name.to_owned()),
+            policies: given("POLICIES")
+                .map(|text| Source::parse(&text))
+                .transpose(),
+            delete_limit: delete_limit.transpose(),
+            sdk: OnceCell::new(),
+        }
+    }
+
+    /// Begins an invocation with so much time left.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration`.
+    pub async fn begin(&self, left: Duration, request_id: &str) -> Result<Invocation<'_>, Failure> {
+        let sdk = self.sdk.get_or_init(Aws::config).await.clone();
+        let aws =
+            Aws::new(sdk, Deadline::after(left), request_id).map_err(|err| configuration(&err))?;
+        Ok(Invocation {
+            function: self,
+            aws,
+        })
+    }
+}
+
+impl Invocation<'_> {
+    /// The documents that the event brings, else the configured ones.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration` where there are none, or where they cannot be read.
+    pub async fn documents(&self, common: &Common) -> Result<Documents, Failure> {
+        if let Some(policies) = &common.policies {
+            let raw = |value: &serde_json::Value| Raw {
+                default_name: "default".into(),
+                content: Content::Json(value.clone()),
+            };
+            return Ok(Documents::read(policies.iter().map(raw).collect(), false));
+        }
+        let nothing = |found: &str| {
+            configuration(&InvalidConfiguration {
+                variable: "POLICIES",
+                want: "policy documents as JSON, or ssm:/path/ with at least one document below it \
+                       (or Policies in the event)",
+                found: found.to_owned(),
+            })
+        };
+        let source = self
+            .function
+            .policies
+            .clone()
+            .map_err(|err| configuration(&err))?;
+        let source = source.ok_or_else(|| nothing("nothing"))?;
+        let raw = parameters::documents(&self.aws, &source)
+            .await
+            .map_err(|err| Failure {
+                error_type: "InvalidConfiguration",
+                message: format!(
+                    "environment variable POLICIES: cannot be read: {}",
+                    Chain(&err)
+                ),
+            })?;
+        if raw.is_empty() {
+            return Err(nothing("no document"));
+        }
+        Ok(Documents::read(raw, true))
+    }
+
+    /// How much at once; `out_of_time` is [`Self::is_out_of_time`].
+    ///
+    /// # Errors
+    /// `InvalidConfiguration`.
+    pub fn limits<'a>(
+        &self,
+        out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Limits<'a>, Failure> {
+        let deletions = self
+            .function
+            .delete_limit
+            .clone()
+            .map_err(|err| configuration(&err))?;
+        Ok(Limits {
+            scopes: SCOPES,
+            actions: ACTIONS,
+            deletions,
+            out_of_time,
+        })
+    }
+
+    /// A question that can be asked at any time: is the invocation about to end?
+    pub fn is_out_of_time(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let deadline = self.aws.deadline();
+        move || deadline.is_over()
+    }
+
+    /// Ends the invocation: metrics and summary to the log, the report or the failure to the caller.
+    ///
+    /// # Errors
+    /// When somebody has to act.
+    pub fn finish(
+        &self,
+        mut run: Run,
+        policies: &[String],
+        now: Timestamp,
+    ) -> Result<serde_json::Value, Failure> {
+        if !run.report.dry_run {
+            for line in run.metrics(&self.function.name, policies, now.as_millisecond()) {
+                println!("{line}"); // EMF: a line of the log that is nothing but this JSON
+            }
+        }
+        let count = |name: &str| run.report.counts.get(name).copied().unwrap_or(0);
+        info!(
+            status = ?run.report.status,
+            dry_run = run.report.dry_run,
+            n_created = count("CreateSnapshot"),
+            n_copied = count("CopySnapshot"),
+            n_shared = count("ModifySnapshotAttribute"),
+            n_deleted = count("DeleteSnapshot"),
+            n_deferred = count("Deferred"),
+            n_failed = count("Failed"),
+            n_held = count("Held"),
+            version = env!("CARGO_PKG_VERSION"),
+            "run ended"
+        );
+        match run.failure() {
+            None => Ok(serde_json::to_value(&run.report).unwrap_or_default()),
+            Some(failure) => {
+                run.report.fit(LOGGED_BYTES);
+                let report = serde_json::to_string(&run.report).unwrap_or_default();
+                error!(
+                    error_type = failure.error_type,
+                    error = failure.message,
+                    report,
+                    "run failed"
+                );
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn configuration(err: &InvalidConfiguration) -> Failure {
+    Failure {
+        error_type: "InvalidConfiguration",
+        message: err.to_string(),
+    }
+}
+
+impl Invocation<'_> {
+    /// The own account could not be told, so nothing was done.
+    #[must_use]
+    pub fn unreadable(err: &Ec2Error) -> Failure {
+        Failure {
+            error_type: "ScopesUnreadable",
+            message: Chain(err).to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(result: Result<Documents, Failure>) -> String {
+        let failure = result.unwrap_err();
+        format!("{}: {}", failure.error_type, failure.message)
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(future)
+    }
+
+    #[test]
+    fn a_wrong_environment_names_the_variable() {
+        block_on(async {
+            let sdk = || {
+                SdkConfig::builder()
+                    .region(aws_config::Region::new("eu-central-1"))
+                    .build()
+            };
+            for (name, value, want) in [
+                (
+                    "POLICIES",
+                    "{",
+                    "InvalidConfiguration: environment variable POLICIES: want policy",
+                ),
+                ("NONE", "", "found nothing"),
+            ] {
+                let function = Function::from_env("f", |it| (it == name).then(|| value.to_owned()));
+                function.sdk.set(sdk()).unwrap();
+                let begun = function.begin(Duration::from_secs(9), "id").await.unwrap();
+                let said = said(begun.documents(&Common::default()).await);
+                assert!(said.contains(want), "{said}");
+            }
+            let function =
+                Function::from_env("f", |it| (it == "DELETE_LIMIT").then(|| "many".to_owned()));
+            function.sdk.set(SdkConfig::builder().build()).unwrap();
+            let failure = function
+                .begin(Duration::from_secs(9), "id")
+                .await
+                .unwrap_err();
+            assert!(failure.message.contains("AWS_REGION"), "{failure:?}");
+            let failure = configuration(&function.delete_limit.unwrap_err());
+            assert!(
+                failure.message.contains("DELETE_LIMIT: want the most"),
+                "{failure:?}"
+            );
+        });
+    }
+}

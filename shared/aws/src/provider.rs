@@ -1,0 +1,244 @@
+//! Credentials: the function's own, and roles in member accounts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use snapferry_core::documents::InvalidConfiguration;
+use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider};
+use snapferry_core::ids::{AccountId, Region, RoleArn};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+
+use crate::classify::failed;
+use crate::convert;
+use crate::ec2::AwsEc2;
+
+/// When an invocation ends, and when it has to stop beginning things.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    soft: Instant,
+    hard: Instant,
+}
+
+impl Deadline {
+    /// For an invocation with so much time left. The last fifth, at most 30 seconds, is for answers that are under
+    /// way; a third of that for the report.
+    #[must_use]
+    pub fn after(left: Duration) -> Self {
+        let now = Instant::now();
+        let margin = (left / 5).min(Duration::from_secs(30));
+        Self {
+            soft: now + left - margin,
+            hard: now + left - margin / 3,
+        }
+    }
+
+    /// Whether nothing new may be begun.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.soft
+    }
+
+    /// When an answer comes too late to be reported.
+    pub(crate) fn hard(&self) -> Instant {
+        self.hard
+    }
+}
+
+/// AWS for one invocation: assumes every role once.
+#[derive(Debug)]
+pub struct Aws {
+    config: SdkConfig,
+    home: Region,
+    deadline: Deadline,
+    /// The function's request id, so that CloudTrail tells which invocation did it.
+    session: String,
+    identity: OnceCell<Identity>,
+    roles: Mutex<BTreeMap<Access, Arc<OnceCell<SharedCredentialsProvider>>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Identity {
+    account: AccountId,
+    arn: String,
+}
+
+impl Aws {
+    /// The SDK's configuration from the environment, `AWS_ENDPOINT_URL` and its per-service forms included. To be made
+    /// once and used for every invocation: connections are kept, and root certificates are read only once.
+    pub async fn config() -> SdkConfig {
+        let http = HttpClientBuilder::new()
+            .tls_provider(TlsProvider::Rustls(CryptoMode::Ring))
+            .build_https();
+        aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(3))
+                    .operation_attempt_timeout(Duration::from_secs(20))
+                    .operation_timeout(Duration::from_secs(60))
+                    .build(),
+            )
+            .load()
+            .await
+    }
+
+    /// For one invocation.
+    ///
+    /// # Errors
+    /// When the environment names no Region.
+    pub fn new(
+        config: SdkConfig,
+        deadline: Deadline,
+        request_id: &str,
+    ) -> Result<Self, InvalidConfiguration> {
+        let found = config.region().map(ToString::to_string).unwrap_or_default();
+        let home = found.parse().map_err(|_| InvalidConfiguration {
+            variable: "AWS_REGION",
+            want: "a Region such as eu-central-1",
+            found: format!("{found:?}"),
+        })?;
+        let session = format!("snapferry-{request_id}").chars().take(64).collect();
+        Ok(Self {
+            config,
+            home,
+            deadline,
+            session,
+            identity: OnceCell::new(),
+            roles: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The configuration of the function's own credentials.
+    pub(crate) fn own_config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// When the invocation ends.
+    #[must_use]
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    async fn identity(&self) -> Result<&Identity, Ec2Error> {
+        const OPERATION: &str = "GetCallerIdentity";
+        self.identity
+            .get_or_try_init(|| async {
+                let call = aws_sdk_sts::Client::new(&self.config)
+                    .get_caller_identity()
+                    .send();
+                let answer = tokio::time::timeout_at(self.deadline.hard(), call)
+                    .await
+                    .map_err(|late| Ec2Error::NoAnswer {
+                        operation: OPERATION,
+                        source: late.into(),
+                    })?
+                    .map_err(|err| failed(OPERATION, err))?;
+                Ok(Identity {
+                    account: convert::member(OPERATION, "the account", answer.account())?,
+                    arn: answer.arn().unwrap_or("an unknown principal").to_owned(),
+                })
+            })
+            .await
+    }
+
+    /// `AssumeRole`, once per role and run.
+    async fn assume(
+        &self,
+        role: &RoleArn,
+        access: &Access,
+    ) -> Result<SharedCredentialsProvider, Ec2Error> {
+        let cell = self
+            .roles
+            .lock()
+            .await
+            .entry(access.clone())
+            .or_default()
+            .clone();
+        cell.get_or_try_init(|| async {
+            match self.assume_role(role, access).await {
+                Ok(credentials) => Ok(SharedCredentialsProvider::new(credentials)),
+                Err(source) => Err(Ec2Error::AssumeRole {
+                    role: role.clone(),
+                    account: role.account(),
+                    caller: match self.identity().await {
+                        Ok(identity) => identity.arn.clone(),
+                        Err(_) => "a principal that GetCallerIdentity does not tell".to_owned(),
+                    },
+                    external_id: access.external_id.is_some(),
+                    source: Box::new(source),
+                }),
+            }
+        })
+        .await
+        .cloned()
+    }
+
+    async fn assume_role(&self, role: &RoleArn, access: &Access) -> Result<Credentials, Ec2Error> {
+        const OPERATION: &str = "AssumeRole";
+        let call = aws_sdk_sts::Client::new(&self.config)
+            .assume_role()
+            .role_arn(role.as_str())
+            .role_session_name(&self.session)
+            .set_external_id(access.external_id.as_ref().map(|id| id.0.clone()))
+            .duration_seconds(3600) // the most that a chained role gets, and four times a Lambda's life
+            .send();
+        let answer = tokio::time::timeout_at(self.deadline.hard(), call)
+            .await
+            .map_err(|late| Ec2Error::NoAnswer {
+                operation: OPERATION,
+                source: late.into(),
+            })?
+            .map_err(|err| failed(OPERATION, err))?;
+        let found = answer
+            .credentials()
+            .ok_or_else(|| convert::malformed(OPERATION, "no credentials for", role.as_str()))?;
+        Ok(Credentials::new(
+            found.access_key_id(),
+            found.secret_access_key(),
+            Some(found.session_token().to_owned()),
+            None, // the run ends before they do
+            "AssumeRole",
+        ))
+    }
+}
+
+impl Ec2Provider for Aws {
+    type Ec2 = AwsEc2;
+
+    fn home(&self) -> Region {
+        self.home.clone()
+    }
+
+    async fn account(&self) -> Result<AccountId, Ec2Error> {
+        self.identity()
+            .await
+            .map(|identity| identity.account.clone())
+    }
+
+    async fn connect(&self, access: &Access, region: &Region) -> Result<AwsEc2, Ec2Error> {
+        let mut config = self
+            .config
+            .clone()
+            .into_builder()
+            .region(aws_config::Region::new(region.to_string()));
+        if let Some(role) = &access.role_arn {
+            config = config.credentials_provider(self.assume(role, access).await?);
+        }
+        let config = config.build();
+        Ok(AwsEc2 {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            kms: aws_sdk_kms::Client::new(&config),
+            deadline: self.deadline,
+        })
+    }
+}
