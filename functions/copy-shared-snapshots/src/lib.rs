@@ -51,8 +51,14 @@ async fn answer(
         .iter()
         .map(|(policy, _)| policy.name.clone())
         .collect();
-    let run = reconcile::copy(&invocation.aws, documents, &event, now, &limits)
-        .await
-        .map_err(|err| Invocation::unreadable(&err))?;
+    let run = Box::pin(reconcile::copy(
+        &invocation.aws,
+        documents,
+        &event,
+        now,
+        &limits,
+    ))
+    .await
+    .map_err(|err| Invocation::unreadable(&err))?;
     invocation.finish(run, &names, now)
 }

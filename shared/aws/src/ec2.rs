@@ -46,7 +46,8 @@ impl AwsEc2 {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
-        match tokio::time::timeout_at(self.deadline.hard(), call).await {
+        // Boxed: the SDK's futures are large, and nested ones exhaust the compiler.
+        match tokio::time::timeout_at(self.deadline.hard(), Box::pin(call)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(err)) => Err(failed(operation, err)),
             Err(elapsed) => Err(Ec2Error::NoAnswer {

@@ -13,7 +13,7 @@ use crate::provider::Aws;
 ///
 /// # Errors
 /// When Parameter Store cannot be read: then there are no documents at all, rather than some.
-pub async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec2Error> {
+pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec2Error> {
     const OPERATION: &str = "GetParametersByPath";
     let path = match source {
         Source::Inline(values) => {

@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use self::reader::{Issues, Node, Object, escaped};
+use self::reader::{Issues, Node, Object};
+use self::text::escaped;
 use super::{Details, Policy};
 
 mod copies;
@@ -19,6 +20,7 @@ mod reader;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod text;
 
 /// A document that is no policy, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

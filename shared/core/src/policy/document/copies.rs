@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Node, Object, escaped};
+use super::reader::{Node, Object};
+use super::text::escaped;
 use super::{DEFAULT_POLICY, DEFAULT_POLICY_MEMBERS, parts};
 use crate::ids::{AccountId, KmsKeyArn, Region};
 use crate::policy::{Age, CopyPolicy, CopyRule, DescriptionRegex};

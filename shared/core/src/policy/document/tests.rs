@@ -1,3 +1,5 @@
+#![expect(clippy::too_many_lines, reason = "tables")]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -205,7 +207,7 @@ fn published_policies_are_honoured_or_refused_by_name() {
     let mut files: Vec<_> = std::fs::read_dir(FIXTURES)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".json"))
+        .filter(|name| name != "INDEX.md")
         .collect();
     files.sort();
     assert_eq!(files, cases.map(|case| case.0), "every fixture has a case");
@@ -500,6 +502,10 @@ fn form_is_free() {
             "/RetainRule",
             json!({ "Count": "4", "Interval": 0, "IntervalUnit": "DAYS" }),
         ),
+        (
+            "/RetainRule",
+            json!({ "Count": 4, "Interval": "0", "IntervalUnit": "DAYS" }),
+        ),
         ("/RetainRule/MinimumCount", json!(0)),
         (
             "/ShareRules",
@@ -523,6 +529,22 @@ fn form_is_free() {
         ("/EncryptionConfiguration/CmkArn", json!("")),
         ("/RetainRule", json!(null)),
         ("/RetainRule", json!({ "Count": 0, "Interval": 0 })),
+        (
+            "/RetainRule",
+            json!({ "Interval": 36_500, "IntervalUnit": "DAYS" }),
+        ),
+        (
+            "/RetainRule",
+            json!({ "Interval": 5200, "IntervalUnit": "WEEKS" }),
+        ),
+        (
+            "/RetainRule",
+            json!({ "Interval": 1200, "IntervalUnit": "MONTHS" }),
+        ),
+        (
+            "/RetainRule",
+            json!({ "Interval": 100, "IntervalUnit": "YEARS" }),
+        ),
         ("/RetainRule/MinimumCount", json!(3)),
         ("/MinimumCount", json!(3)),
         ("/CopyTags", json!(false)),
