@@ -1,9 +1,9 @@
 //! When to create: slots, computed and never stored.
 //!
-//! A slot is a wall clock time in the schedule's time zone. Where the clock goes forward, a time that does not
-//! exist runs at the first instant after the gap; where the clock goes back, a time that occurs twice runs at its
-//! first occurrence only. So slots rise strictly with the wall clock times they stand for, and an instant is one
-//! slot at the most.
+//! A slot is a wall clock time in the schedule's time zone. Where the clock goes forward, a time
+//! that does not exist runs at the first instant after the gap; where the clock goes back, a time
+//! that occurs twice runs at its first occurrence only. So slots rise strictly with the wall clock
+//! times they stand for, and an instant is one slot at the most.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, civil};
 use serde::{Serialize, Serializer};
 
-pub use cron::Cron;
+pub use cron::{Cron, InvalidCron};
 
 mod cron;
 #[cfg(test)]
@@ -110,8 +110,8 @@ impl CreateRule {
         }
     }
 
-    /// The slot that a run scheduled for `at` has to serve: the latest at or before `at`. `None` when there is none
-    /// yet, or when its start window is over (its last minute included).
+    /// The slot that a run scheduled for `at` has to serve: the latest at or before `at`. `None`
+    /// when there is none yet, or when its start window is over (its last minute included).
     #[must_use]
     pub fn due(&self, at: Timestamp) -> Option<Slot> {
         let slot = self.latest(at)?;
@@ -134,7 +134,8 @@ impl CreateRule {
         let mut local = self.time_zone.to_datetime(after);
         loop {
             local = self.when.first_after(local)?;
-            // In the second pass of a fold, wall clock times ahead have had their slot in the first.
+            // In the second pass of a fold, wall clock times ahead have had their slot in the
+            // first.
             match self.instant(local) {
                 Some(slot) if slot > after => return Some(Slot(slot)),
                 _ => {}
@@ -156,8 +157,8 @@ impl CreateRule {
         }
     }
 
-    /// A wall clock time that no clock of the zone has passed at `at`. In the second pass of a fold the first pass
-    /// went further than the clock now shows.
+    /// A wall clock time that no clock of the zone has passed at `at`. In the second pass of a fold
+    /// the first pass went further than the clock now shows.
     fn latest_local(&self, at: Timestamp) -> civil::DateTime {
         let local = self.time_zone.to_datetime(at);
         match self.time_zone.to_ambiguous_timestamp(local).offset() {
@@ -205,8 +206,8 @@ impl When {
     }
 }
 
-/// Every so many hours through each day, counted from a start time on the same day in both directions: every 12
-/// hours from 15:00 is 03:00 and 15:00.
+/// Every so many hours through each day, counted from a start time on the same day in both
+/// directions: every 12 hours from 15:00 is 03:00 and 15:00.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interval {
     hours: i8,
@@ -270,7 +271,8 @@ fn at_minute(date: civil::Date, minute: i16) -> civil::DateTime {
     date.to_datetime(civil::Time::midnight().wrapping_add(minutes))
 }
 
-/// `at`, less what exceeds a multiple of `seconds`; the calendar's first instant where that lies outside of it.
+/// `at`, less what exceeds a multiple of `seconds`; the calendar's first instant where that lies
+/// outside of it.
 fn floor(at: Timestamp, seconds: i64) -> Timestamp {
     // `as_second` goes towards zero, which for instants before 1970 is up.
     let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);

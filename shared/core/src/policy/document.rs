@@ -1,9 +1,10 @@
 //! From a JSON document to a [`Policy`], or to everything that is wrong with it.
 //!
-//! Liberal in form: a string where DLM has a list of one, and the reverse; `0`, `""`, `null`, `[]` and `{}` for what is
-//! absent, as recorded API output has them; numbers and booleans in strings; five envelopes. Strict in meaning: what
-//! a document says is honoured, or refused by name. Nothing is passed over in silence, except what only describes
-//! the DLM resource that a document was exported from ([`DESCRIPTIVE`]).
+//! Liberal in form: a string where DLM has a list of one, and the reverse; `0`, `""`, `null`, `[]`
+//! and `{}` for what is absent, as recorded API output has them; numbers and booleans in strings;
+//! five envelopes. Strict in meaning: what a document says is honoured, or refused by name. Nothing
+//! is passed over in silence, except what only describes the DLM resource that a document was
+//! exported from ([`DESCRIPTIVE`]).
 
 use std::fmt;
 
@@ -78,8 +79,8 @@ impl fmt::Display for Issue {
     }
 }
 
-/// Members beside `PolicyDetails` that say nothing about what to do: they describe the DLM resource that a document
-/// was exported from.
+/// Members beside `PolicyDetails` that say nothing about what to do: they describe the DLM resource
+/// that a document was exported from.
 const DESCRIPTIVE: [&str; 7] = [
     "DateCreated",
     "DateModified",
@@ -90,10 +91,11 @@ const DESCRIPTIVE: [&str; 7] = [
     "Tags", // of the DLM policy itself
 ];
 
-/// Reads a document. `default_name` is for a policy that says neither `Name` nor `PolicyId`: the last part of the
-/// parameter's name, or nothing, which stands for `default`.
+/// Reads a document. `default_name` is for a policy that says neither `Name` nor `PolicyId`: the
+/// last part of the parameter's name, or nothing, which stands for `default`.
 ///
 /// # Errors
+///
 /// Everything that is wrong with the document.
 pub fn read(document: &Value, default_name: &str) -> Result<Policy, InvalidPolicy> {
     let issues = Issues::default();
@@ -131,7 +133,8 @@ struct Found {
     policy: Option<Policy>,
 }
 
-/// Reads a policy: `CreateLifecyclePolicy`'s members, with `PolicyDetails` as a member or its members among them.
+/// Reads a policy: `CreateLifecyclePolicy`'s members, with `PolicyDetails` as a member or its
+/// members among them.
 fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
     let (name, valid_name) = name(object, default_name);
     let enabled = enabled(object);
@@ -209,8 +212,9 @@ fn name_is_valid(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b" _.-".contains(&b))
 }
 
-/// `ERROR` is refused: it is what DLM says of its own resource, and whoever pastes an exported policy has to say
-/// whether it shall act. Guessing would either act unasked or leave volumes unprotected without a word.
+/// `ERROR` is refused: it is what DLM says of its own resource, and whoever pastes an exported
+/// policy has to say whether it shall act. Guessing would either act unasked or leave volumes
+/// unprotected without a word.
 fn enabled(object: &mut Object<'_>) -> Option<bool> {
     let state = object.optional("State", |node| match node.string() {
         Some("ENABLED") => Some(true),

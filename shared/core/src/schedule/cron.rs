@@ -7,8 +7,8 @@ use jiff::civil::{Date, DateTime, Weekday, date, time};
 mod parse;
 
 /// A cron expression as AWS writes it
-/// ([reference](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html)), with DLM's rule
-/// that it fires at most once an hour.
+/// ([reference](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html)),
+/// with DLM's rule that it fires at most once an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
     text: String,

@@ -683,7 +683,8 @@ fn any_spec() -> impl Strategy<Value = Spec> {
     })
 }
 
-/// Half an hour of daylight saving, a fold at midnight, a day skipped, a negative saving, and the plain ones.
+/// Half an hour of daylight saving, a fold at midnight, a day skipped, a negative saving, and the
+/// plain ones.
 const ZONES: [&str; 8] = [
     "UTC",
     "Europe/Berlin",
@@ -699,7 +700,8 @@ fn any_zone() -> impl Strategy<Value = TimeZone> {
     prop::sample::select(&ZONES[..]).prop_map(zone)
 }
 
-/// Every rule, and a time in 1990 to 2060: half of them within hours of a change of the zone's clock.
+/// Every rule, and a time in 1990 to 2060: half of them within hours of a change of the zone's
+/// clock.
 fn any_rule_and_time() -> impl Strategy<Value = (CreateRule, Timestamp)> {
     let interval = (
         prop::sample::select(&Interval::HOURS[..]),
@@ -738,8 +740,8 @@ fn any_zone_and_time() -> impl Strategy<Value = (TimeZone, Timestamp)> {
     })
 }
 
-/// Every slot in the three days around `at`, found minute by minute: a wall clock time fires when the zone's clock
-/// first shows it or more.
+/// Every slot in the three days around `at`, found minute by minute: a wall clock time fires when
+/// the zone's clock first shows it or more.
 fn slots_around(spec: &Spec, zone: &TimeZone, at: Timestamp) -> BTreeSet<Slot> {
     let minute = |n: i64| Timestamp::from_second((at.as_second().div_euclid(60) + n) * 60).unwrap();
     // A clock a day and a half ahead of where we begin has not been put back from further.

@@ -8,7 +8,8 @@ use super::{DEFAULT_POLICY, DEFAULT_POLICY_MEMBERS, parts};
 use crate::ids::{AccountId, KmsKeyArn, Region};
 use crate::policy::{Age, CopyPolicy, CopyRule, DescriptionRegex};
 
-/// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region and -volume, slot, expires-at.
+/// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region and -volume,
+/// slot, expires-at.
 const OUR_TAGS: usize = 8;
 
 pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {

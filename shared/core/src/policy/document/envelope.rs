@@ -4,8 +4,8 @@ use super::reader::Node;
 
 const LIFECYCLE_POLICY: &str = "AWS::DLM::LifecyclePolicy";
 
-/// The node that holds a policy's own members: in what `GetLifecyclePolicy` prints, in an AWS template or
-/// resource, or the document itself.
+/// The node that holds a policy's own members: in what `GetLifecyclePolicy` prints, in an AWS
+/// template or resource, or the document itself.
 pub(super) fn open<'a>(document: &Node<'a>) -> Option<Node<'a>> {
     let document = document.single();
     if !document.is_object() {

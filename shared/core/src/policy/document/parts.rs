@@ -7,7 +7,8 @@ use super::reader::{Node, Object};
 use crate::ids::{AccountId, Region, RoleArn};
 use crate::policy::{Age, IntervalUnit, Tags, Target};
 
-/// Accounts and Regions: `Targets`, or DLM's `ExecutionRoleArn`, which is one target in the function's Region.
+/// Accounts and Regions: `Targets`, or DLM's `ExecutionRoleArn`, which is one target in the
+/// function's Region.
 pub(super) fn targets(object: &mut Object<'_>) -> Option<Vec<Target>> {
     let role = object.optional("ExecutionRoleArn", |node| node.id());
     let targets = object.optional("Targets", |node| {
@@ -30,7 +31,8 @@ pub(super) fn targets(object: &mut Object<'_>) -> Option<Vec<Target>> {
     }
 }
 
-/// `seen` has the accounts and Regions of the targets before; no Region stands for the function's own.
+/// `seen` has the accounts and Regions of the targets before; no Region stands for the function's
+/// own.
 fn one_target(
     object: &mut Object<'_>,
     seen: &mut BTreeSet<(AccountId, Option<Region>)>,

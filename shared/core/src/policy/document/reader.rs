@@ -1,7 +1,7 @@
 //! A cursor over a JSON document that knows where it is and collects what is wrong.
 //!
-//! Reading goes on after an issue, so functions return `None` for "an issue has been reported", and callers read
-//! everything before they use `?`.
+//! Reading goes on after an issue, so functions return `None` for "an issue has been reported", and
+//! callers read everything before they use `?`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -66,7 +66,8 @@ impl<'a> Node<'a> {
         self.fail(format_args!("{message}, found {}{hint}", shown(self.value)))
     }
 
-    /// Reports that this is part of the language, and not of this version. `meaning` is half a sentence.
+    /// Reports that this is part of the language, and not of this version. `meaning` is half a
+    /// sentence.
     pub(super) fn not_supported<T>(&self, meaning: &str) -> Option<T> {
         let what = match self.single().value {
             value @ Value::String(_) => shown(value),
@@ -313,8 +314,8 @@ impl<'a> Object<'a> {
         names.iter().any(|name| self.is_written(name))
     }
 
-    /// Refuses a member of the language that this version does not have, unless it says no more than its absence
-    /// would. Whether there was one.
+    /// Refuses a member of the language that this version does not have, unless it says no more
+    /// than its absence would. Whether there was one.
     pub(super) fn refuse(&mut self, name: &'static str, meaning: &str) -> bool {
         let given = self.get(name).filter(|node| !is_void(node.value));
         if let Some(node) = &given {

@@ -242,8 +242,8 @@ fn time_zone(node: &Node<'_>) -> Option<TimeZone> {
     zone.or_else(|| node.want("an IANA time zone such as Europe/Berlin"))
 }
 
-/// With an `ArchiveRule`, which is refused, DLM wants no retention in the standard tier; then its absence is no
-/// further issue.
+/// With an `ArchiveRule`, which is refused, DLM wants no retention in the standard tier; then its
+/// absence is no further issue.
 fn retain(object: &mut Object<'_>, archived: bool) -> Option<RetainRule> {
     let want = "Count, or Interval and IntervalUnit";
     let Some(node) = object.get("RetainRule") else {
@@ -281,8 +281,9 @@ fn retain(object: &mut Object<'_>, archived: bool) -> Option<RetainRule> {
     })?
 }
 
-/// DLM's rule: all schedules of a policy retain in the same way, for only then has "the highest retention wins" a
-/// meaning where two of them coincide. Count and age together is a way of its own.
+/// DLM's rule: all schedules of a policy retain in the same way, for only then has "the highest
+/// retention wins" a meaning where two of them coincide. Count and age together is a way of its
+/// own.
 fn same_kind(
     object: &mut Object<'_>,
     retain: &RetainRule,

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// Whether two names differ by no more than case and one letter (added, left out, another, or swapped with the next).
+/// Whether two names differ by no more than case and one letter (added, left out, another, or
+/// swapped with the next).
 pub(super) fn is_near(name: &str, known: &str) -> bool {
     if name.len().abs_diff(known.len()) > 3 {
         return false; // and `name` may be long
@@ -28,7 +29,8 @@ pub(super) fn is_near(name: &str, known: &str) -> bool {
     }
 }
 
-/// `text` without characters that could break a line or hide, and not longer than about `max` characters.
+/// `text` without characters that could break a line or hide, and not longer than about `max`
+/// characters.
 pub(super) fn escaped(text: &str, max: usize) -> String {
     let mut shown = String::new();
     for (n, c) in text.chars().enumerate() {

@@ -20,14 +20,16 @@ impl FromStr for Cron {
             Some(minute) if minutes.len() == 1 => *minute,
             _ => {
                 return Err(InvalidCron(format!(
-                    "want a single minute in the first field, not {minute:?}: DLM creates at most once an hour"
+                    "want a single minute in the first field, not {minute:?}: DLM creates at most \
+                     once an hour"
                 )));
             }
         };
         let days = match (*day_of_month, *day_of_week) {
             _ if (*day_of_month == "?") == (*day_of_week == "?") => {
                 return Err(InvalidCron(format!(
-                    "want ? in exactly one of day-of-month and day-of-week, not {day_of_month:?} and {day_of_week:?}"
+                    "want ? in exactly one of day-of-month and day-of-week, not {day_of_month:?} \
+                     and {day_of_week:?}"
                 )));
             }
             ("?", days) => days_of_week(days)?,

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{copies, snapshots, with, wrong};
 
-/// Each case puts a value into `document` at `base` and the case's pointer; pointers in what is expected are from
-/// `base` on, too.
+/// Each case puts a value into `document` at `base` and the case's pointer; pointers in what is
+/// expected are from `base` on, too.
 fn check(document: fn() -> Value, base: &str, cases: Vec<(&str, Value, &str)>) {
     assert_eq!(wrong(&document()), "");
     for (pointer, value, expected) in cases {

@@ -1,0 +1,163 @@
+"""What was called, and faults on the way."""
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/")
+INVOKE = re.compile(r"/\d{4}-\d{2}-\d{2}/functions/([^/]+)/invocations/?$")
+
+
+@dataclass
+class Request:
+    method: str
+    path: str  # as sent, without the query
+    query: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes = b""
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    drop: bool = False      # cut the connection instead of answering
+    truncate: bool = False  # answer half of the body, then cut the connection
+
+
+@dataclass
+class Call:
+    """One AWS call, as far as its request tells."""
+    service: str
+    region: str
+    key: str
+    action: str
+    protocol: str
+    params: dict[str, Any]
+    account: str = ""
+    role: str | None = None
+
+
+def read(request: Request) -> Call:
+    signed = request.headers.get("authorization") or ""
+    if "X-Amz-Credential=" in request.query:
+        signed = "Credential=" + dict(parse_qsl(request.query)).get("X-Amz-Credential", "")
+    match = CREDENTIAL.search(signed)
+    key, region, service = match.groups() if match else ("", "us-east-1", "")
+    target = request.headers.get("x-amz-target")
+    if target:
+        return Call(service, region, key, target.rsplit(".", 1)[-1], "json", json_of(request.body))
+    kind = request.headers.get("content-type") or ""
+    form = request.body.decode("utf-8", "replace") if "form-urlencoded" in kind else ""
+    fields = dict(parse_qsl(form or request.query, keep_blank_values=True))
+    if "Action" in fields:
+        action = fields.pop("Action")
+        return Call(service or "sts", region, key, action, "query", fields)
+    if "cbor" in kind:
+        return Call(service, region, key, request.path.rsplit("/", 1)[-1], "cbor", {})
+    invoked = INVOKE.search(request.path)
+    action = "Invoke" if invoked and request.method == "POST" else f"{request.method} {request.path}"
+    return Call(service, region, key, action, "rest", json_of(request.body))
+
+
+def json_of(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body) if body else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {"body": value}
+
+
+class Log:
+    """Every AWS call, until cleared."""
+
+    def __init__(self) -> None:
+        self._calls: deque[dict[str, Any]] = deque(maxlen=100_000)
+        self._count = itertools.count(1)
+
+    def add(self, call: Call, **more: Any) -> None:
+        self._calls.append({"n": next(self._count), "account": call.account, "region": call.region,
+                            "service": call.service, "action": call.action, "key": call.key, "role": call.role,
+                            "params": call.params, **more})
+
+    def clear(self) -> None:
+        self._calls.clear()
+
+    def list(self, wanted: dict[str, str], params: bool) -> list[dict[str, Any]]:
+        found = [c for c in list(self._calls) if all(str(c.get(k)) == v for k, v in wanted.items())]
+        return found if params else [{k: v for k, v in c.items() if k != "params"} for c in found]
+
+    def counts(self, wanted: dict[str, str]) -> dict[str, Any]:
+        found = self.list(wanted, params=False)
+        names = ("account", "region", "service", "action")
+        total = Counter(tuple(c[n] for n in names) for c in found)
+        failed = Counter(tuple(c[n] for n in names) for c in found if c["error"])
+        rows = [dict(zip(names, k), count=n, errors=failed[k]) for k, n in sorted(total.items())]
+        return {"total": len(found), "errors": sum(failed.values()), "counts": rows}
+
+
+class Faults:
+    """Armed faults. The first that matches a call is used; `times` of it are spent one by one."""
+
+    MATCHED = ("service", "region", "account", "action", "key", "role")
+
+    def __init__(self) -> None:
+        self._armed: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._count = itertools.count(1)
+
+    def add(self, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        with self._lock:
+            for each in faults:
+                self._armed.append({"id": next(self._count), "hits": 0, **each})
+        return self.list()
+
+    def list(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [dict(f) for f in self._armed]
+
+    def clear(self, which: int | None = None) -> None:
+        with self._lock:
+            self._armed = [f for f in self._armed if which is not None and f["id"] != which]
+
+    def pick(self, call: Call, request: Request) -> dict[str, Any] | None:
+        if not self._armed:
+            return None
+        text = f"{request.path}?{request.query}\n{request.body.decode('utf-8', 'replace')}"
+        with self._lock:
+            for fault in self._armed:
+                if not all(self.matches(fault.get(k), getattr(call, k)) for k in self.MATCHED):
+                    continue
+                if fault.get("match") and fault["match"] not in text:
+                    continue
+                if fault.get("times") is not None and fault["hits"] >= fault["times"]:
+                    continue
+                if fault.get("skip", 0) > 0:
+                    fault["skip"] -= 1
+                    continue
+                fault["hits"] += 1
+                return dict(fault)
+        return None
+
+    @staticmethod
+    def matches(wanted: Any, value: Any) -> bool:
+        if wanted is None or wanted == "*":
+            return True
+        return value in wanted if isinstance(wanted, list) else value == wanted
+
+
+LOG = Log()
+FAULTS = Faults()
+
+
+def wait(seconds: float | None) -> None:
+    if seconds:
+        time.sleep(float(seconds))

@@ -1,0 +1,66 @@
+"""STS: AssumeRole and GetCallerIdentity."""
+from __future__ import annotations
+
+import datetime as dt
+import re
+import secrets
+from typing import Any
+
+from moto.iam.models import iam_backends
+
+from .errors import AwsError, request_id
+from .policy import allows
+from .query import Params, element, timestamp
+from .world import LOCK, WORLD, Caller, Session, new_access_key, now
+
+NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+ROLE_ARN = re.compile(r"arn:(aws[\w-]*):iam::(\d{12}):role/(.+)")
+
+
+def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    rid = request_id()
+    body = (f'<{action}Response xmlns="{NAMESPACE}">{element(f"{action}Result", members)}'
+            f"<ResponseMetadata><RequestId>{rid}</RequestId></ResponseMetadata></{action}Response>")
+    return 200, {"content-type": "text/xml", "x-amzn-requestid": rid}, body.encode()
+
+
+def find_role(arn: str) -> Any:
+    match = ROLE_ARN.fullmatch(arn)
+    if not match or match.group(2) not in iam_backends:
+        return None
+    roles = iam_backends[match.group(2)][match.group(1)].roles.values()
+    return next((role for role in list(roles) if role.arn == arn), None)
+
+
+def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
+    arn, name = p.need("RoleArn"), p.need("RoleSessionName")
+    if not re.fullmatch(r"[\w+=,.@-]{2,64}", name):
+        raise AwsError("ValidationError", f"1 validation error detected: Value '{name}' at 'roleSessionName' failed "
+                                          r"to satisfy constraint: Member must satisfy regular expression pattern: "
+                                          r"[\w+=,.@-]*")
+    seconds = p.number("DurationSeconds") or 3600
+    context = {"sts:RoleSessionName": name}
+    if p.get("ExternalId"):
+        context["sts:ExternalId"] = p.need("ExternalId")
+    with LOCK:
+        role = find_role(arn)
+        if role is None or not allows(role.assume_role_policy_document, caller, "sts:AssumeRole", context):
+            raise AwsError("AccessDenied", f"User: {caller.arn} is not authorized to perform: sts:AssumeRole "
+                                           f"on resource: {arn}")
+        if not 900 <= seconds <= int(role.max_session_duration or 3600):
+            raise AwsError("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for "
+                                              "this role.")
+        key = new_access_key()
+        session = Session(ROLE_ARN.fullmatch(arn).group(2), arn, name, now() + dt.timedelta(seconds=seconds))
+        WORLD.sessions[key] = session
+    return answer("AssumeRole", {
+        "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": session.arn},
+        "Credentials": {"AccessKeyId": key, "SecretAccessKey": secrets.token_urlsafe(30),
+                        "SessionToken": secrets.token_urlsafe(120), "Expiration": timestamp(session.expires)}})
+
+
+def get_caller_identity(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
+    return answer("GetCallerIdentity", {"Arn": caller.arn, "UserId": caller.user_id, "Account": caller.account})
+
+
+ACTIONS = {"AssumeRole": assume_role, "GetCallerIdentity": get_caller_identity}

@@ -1,0 +1,179 @@
+//! The world that the demo and most end-to-end tests play in: two member accounts, a vault, and both functions.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::lambda::{Lambda, Setup};
+use crate::local_aws::{LocalAws, Place};
+use crate::machine::Machine;
+
+/// Two accounts with volumes, and the vault, in which both functions run.
+pub const MEMBERS: [&str; 2] = ["111111111111", "222222222222"];
+/// See [`MEMBERS`].
+pub const VAULT: &str = "999999999999";
+/// The Region of the functions.
+pub const HOME: &str = "eu-central-1";
+/// A second Region with volumes.
+pub const AWAY: &str = "us-east-1";
+/// Where the vault copies to.
+pub const TARGETS: [&str; 2] = ["eu-west-1", "eu-north-1"];
+/// The name of the role in every member account.
+pub const ROLE: &str = "snapferry-member";
+/// What its trust policy asks for.
+pub const EXTERNAL_ID: &str = "correct-horse";
+
+/// A running local AWS with accounts and roles.
+#[derive(Debug)]
+pub struct Stage {
+    /// The local AWS.
+    pub aws: LocalAws,
+    machine: Machine,
+    logs: PathBuf,
+    functions: AtomicU32,
+}
+
+/// The vault in its own Region.
+#[must_use]
+pub fn vault() -> Place<'static> {
+    Place {
+        account: VAULT,
+        region: HOME,
+    }
+}
+
+/// A member's role.
+#[must_use]
+pub fn role_arn(account: &str) -> String {
+    format!("arn:aws:iam::{account}:role/{ROLE}")
+}
+
+impl Stage {
+    /// Prepares the machine, starts the local AWS, and makes the role in both member accounts.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn new(name: &str) -> Result<Self> {
+        let machine = Machine::prepare()?;
+        let aws = LocalAws::start(&machine)?;
+        let logs = machine.binaries.join("../local-aws/logs").join(name);
+        std::fs::create_dir_all(&logs)?;
+        let stage = Self {
+            aws,
+            machine,
+            logs,
+            functions: AtomicU32::new(0),
+        };
+        for account in MEMBERS {
+            stage.role(account, EXTERNAL_ID)?;
+        }
+        Ok(stage)
+    }
+
+    /// Makes the member role of an account, as `member-role.yaml` does.
+    ///
+    /// # Errors
+    /// When it exists.
+    pub fn role(&self, account: &str, external_id: &str) -> Result<()> {
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{VAULT}:root")},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+        }]});
+        let form = [
+            ("Action", "CreateRole"),
+            ("Version", "2010-05-08"),
+            ("RoleName", ROLE),
+            ("AssumeRolePolicyDocument", &trust.to_string()),
+        ];
+        self.aws
+            .query(
+                Place {
+                    account,
+                    region: "us-east-1",
+                },
+                "iam",
+                &form,
+            )
+            .map(drop)
+    }
+
+    /// Makes a customer managed key, and answers its ARN.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn key(&self, place: Place<'_>) -> Result<String> {
+        let made = self
+            .aws
+            .json(place, "kms", "TrentService.CreateKey", &json!({}))?;
+        let arn = made.pointer("/KeyMetadata/Arn").and_then(Value::as_str);
+        Ok(arn.ok_or("the key has no ARN")?.to_owned())
+    }
+
+    /// Starts a function in the vault account with these policies configured.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn function(&self, name: &str, policies: &Value) -> Result<Lambda> {
+        self.function_with(name, vec![("POLICIES", policies.to_string())], 300)
+    }
+
+    /// Starts a function in the vault account with this environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn function_with(
+        &self,
+        name: &str,
+        env: Vec<(&str, String)>,
+        timeout_seconds: u32,
+    ) -> Result<Lambda> {
+        let n = self.functions.fetch_add(1, Ordering::Relaxed);
+        let setup = Setup {
+            function: name,
+            place: vault(),
+            endpoint: &self.aws.url,
+            env,
+            timeout_seconds,
+            log: self.logs.join(format!("{name}-{n}.log")),
+        };
+        Lambda::start(&self.machine, &setup)
+    }
+
+    /// Has the vault's `shareSnapshot` and failed `copySnapshot` events delivered to `function`.
+    ///
+    /// # Errors
+    /// When the rule cannot be made.
+    pub fn deliver_events_to(&self, function: &Lambda) -> Result<()> {
+        let name = "copy-shared-snapshots";
+        self.aws.post("functions", &json!({name: [function.url]}))?;
+        for region in [HOME, AWAY] {
+            let place = Place {
+                account: VAULT,
+                region,
+            };
+            let pattern = json!({
+                "source": ["aws.ec2"],
+                "detail-type": ["EBS Snapshot Notification"],
+                "detail": {"event": ["shareSnapshot"], "result": ["succeeded"]},
+            });
+            let rule = json!({"Name": "shared", "EventPattern": pattern.to_string()});
+            self.aws.json(place, "events", "AWSEvents.PutRule", &rule)?;
+            let arn = format!("arn:aws:lambda:{region}:{VAULT}:function:{name}");
+            let targets = json!({"Rule": "shared", "Targets": [{"Id": "1", "Arn": arn}]});
+            self.aws
+                .json(place, "events", "AWSEvents.PutTargets", &targets)?;
+        }
+        Ok(())
+    }
+}
+
+/// `Targets` for the member accounts in these Regions.
+#[must_use]
+pub fn targets(regions: &[&str]) -> Value {
+    let target = |account: &&str| json!({"RoleArn": role_arn(account), "ExternalId": EXTERNAL_ID, "Regions": regions});
+    MEMBERS.iter().map(target).collect()
+}
