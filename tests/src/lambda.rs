@@ -167,9 +167,17 @@ impl Lambda {
         }
     }
 
-    /// Ends the function at once, as when its machine is lost.
+    /// Ends the function at once, as when its machine is lost. The emulator runs it in a process group of its own, so
+    /// both are ended, the function first.
     pub fn kill(&self) {
         if let Ok(mut child) = self.child.lock() {
+            for function in children(child.id()) {
+                let kill = format!("kill -KILL {function}");
+                let _ = Command::new("sh")
+                    .args(["-c", &kill])
+                    .stderr(Stdio::null())
+                    .status();
+            }
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -182,6 +190,19 @@ impl Lambda {
     pub fn printed(&self) -> Result<String> {
         Ok(std::fs::read_to_string::<&Path>(&self.log)?)
     }
+}
+
+/// The processes that a process has started, as Linux tells; a process that has ended meanwhile is left out.
+fn children(parent: u32) -> Vec<u32> {
+    let is_child = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // pid (name) state ppid …, and a name may contain anything
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        after_name.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_child(*pid)).collect()
 }
 
 impl Drop for Lambda {

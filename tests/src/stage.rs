@@ -58,7 +58,11 @@ impl Stage {
     pub fn new(name: &str) -> Result<Self> {
         let machine = Machine::prepare()?;
         let aws = LocalAws::start(&machine)?;
-        let logs = machine.binaries.join("../local-aws/logs").join(name);
+        let target = machine
+            .binaries
+            .parent()
+            .ok_or("the binaries have no folder")?;
+        let logs = target.join("local-aws/logs").join(name);
         std::fs::create_dir_all(&logs)?;
         let stage = Self {
             aws,

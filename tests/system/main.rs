@@ -1,1 +1,18 @@
-//! Tests that cross crates, in one binary: one link.
+//! Tests that cross crates, in one binary: one link. The end-to-end ones run the built functions under AWS's Runtime
+//! Interface Emulator against the local AWS; every test has a local AWS of its own.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a member that is missing fails the test, as it should"
+)]
+
+mod common;
+mod copying;
+mod documents;
+mod events;
+mod faults;
+mod local_aws;
+mod main_job;
+mod rotation;
+mod scale;
+mod scopes;
