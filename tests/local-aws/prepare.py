@@ -11,6 +11,7 @@ configuration (index, proxy, certificates) is used as it is.
 The RIE is the program in which `sam local invoke` runs functions. It is taken out of the package
 aws-sam-cli, and checked: everything else in that package stays away.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -24,10 +25,14 @@ LEAST = (3, 10)  # what moto needs; this script itself runs on 3.9, too
 NEWER = ("python3.13", "python3.12", "python3.11", "python3.10", "python3.14")
 SAM_CLI = "aws-sam-cli==1.170.0"
 RIE = {
-    "x86_64": ("samcli/local/rapid/aws-lambda-rie-x86_64",
-               "6b1e686e62ab2baf5759c412c4864276ef2a88b094fca53ec070637ccba9b9a5"),
-    "aarch64": ("samcli/local/rapid/aws-lambda-rie-arm64",
-                "ec2e5d09633d853834c008b1ef264bf834b258a94d551d2b2074966494b39a21"),
+    "x86_64": (
+        "samcli/local/rapid/aws-lambda-rie-x86_64",
+        "6b1e686e62ab2baf5759c412c4864276ef2a88b094fca53ec070637ccba9b9a5",
+    ),
+    "aarch64": (
+        "samcli/local/rapid/aws-lambda-rie-arm64",
+        "ec2e5d09633d853834c008b1ef264bf834b258a94d551d2b2074966494b39a21",
+    ),
 }
 RIE["amd64"], RIE["arm64"] = RIE["x86_64"], RIE["aarch64"]
 
@@ -45,13 +50,17 @@ def interpreter():
     if sys.version_info >= LEAST:
         return sys.executable
     import shutil
-    found = [path for path in map(shutil.which, NEWER) if path]
-    if found:
-        return found[0]
-    raise Failed("Python %d.%d or newer is needed, this is %s (%s), and none of %s is in the PATH.\n"
-                 "  Debian, Ubuntu: apt-get install python3 python3-venv    macOS: brew install python\n"
-                 "  anywhere: https://www.python.org/downloads/"
-                 % (LEAST + (sys.version.split()[0], sys.executable, ", ".join(NEWER))))
+    import subprocess
+
+    for path in filter(None, map(shutil.which, NEWER)):
+        if subprocess.call([path, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+            return path  # else it is a stand-in, as pyenv makes them
+    raise Failed(
+        "Python %d.%d or newer is needed, this is %s (%s), and none of %s is in the PATH.\n"
+        "  Debian, Ubuntu: apt-get install python3 python3-venv    macOS: brew install python\n"
+        "  anywhere: https://www.python.org/downloads/"
+        % (LEAST + (sys.version.split()[0], sys.executable, ", ".join(NEWER)))
+    )
 
 
 def fingerprint(python):
@@ -64,8 +73,11 @@ def fingerprint(python):
 
 
 def paths(directory):
-    return (os.path.join(directory, "venv", "bin", "python"), os.path.join(directory, "aws-lambda-rie"),
-            os.path.join(directory, "prepared.json"))
+    return (
+        os.path.join(directory, "venv", "bin", "python"),
+        os.path.join(directory, "aws-lambda-rie"),
+        os.path.join(directory, "prepared.json"),
+    )
 
 
 def result(directory):
@@ -83,42 +95,81 @@ def is_ready(directory, wanted):
     return made == {"fingerprint": wanted, "rie": os.access(rie, os.X_OK)} and os.access(python, os.X_OK)
 
 
-def run(command, what, hint):
+def run(lock, command, what, hint):
+    """Runs `command`. It holds the lock, too: should this script be killed, the next waits for its end."""
     import subprocess
+
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              universal_newlines=True)
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            pass_fds=[lock.fileno()],
+        )
     except OSError as error:
-        raise Failed("%s failed: %s" % (what, error))
+        raise Failed("%s failed: %s" % (what, error)) from error
     if done.returncode:
         tail = "\n".join("  | " + line for line in done.stdout.strip().splitlines()[-15:])
         raise Failed("%s failed:\n%s\n  %s" % (what, tail, hint))
 
 
-def make_venv(directory, base):
+def make_venv(directory, base, lock):
     import shutil
+
     venv = os.path.join(directory, "venv")
     shutil.rmtree(venv, ignore_errors=True)
     say("making a virtual environment with %s" % base)
-    run([base, "-m", "venv", venv], "python -m venv",
-        "If ensurepip is missing: apt-get install python3-venv (Debian, Ubuntu).")
+    run(
+        lock,
+        [base, "-m", "venv", venv],
+        "python -m venv",
+        "If ensurepip is missing: apt-get install python3-venv (Debian, Ubuntu).",
+    )
     say("installing moto and what it needs (about 140 MB; half a minute the first time)")
-    pip_hint = "pip reads its own configuration (PIP_INDEX_URL, pip.conf, proxies): can it reach a package index?"
-    run([paths(directory)[0], "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
-         "--no-deps", "-r", REQUIREMENTS], "pip install", pip_hint)
-    run([paths(directory)[0], "-c", "import moto.ec2.models, boto3"], "importing moto", "Is the Python complete?")
+    pip_hint = (
+        "pip reads its own configuration (PIP_INDEX_URL, pip.conf, proxies): can it reach a package index?"
+    )
+    run(
+        lock,
+        [
+            paths(directory)[0],
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "-r",
+            REQUIREMENTS,
+        ],
+        "pip install",
+        pip_hint,
+    )
+    run(
+        lock,
+        [paths(directory)[0], "-c", "import moto.ec2.models, boto3"],
+        "importing moto",
+        "Is the Python complete?",
+    )
 
 
-def make_rie(directory):
+def make_rie(directory, lock):
     """Takes the one file out of the package."""
     import platform
     import shutil
     import tempfile
     import zipfile
+
     _, rie, _ = paths(directory)
     machine = platform.machine().lower()
     if platform.system() != "Linux" or machine not in RIE:
-        say("no Runtime Interface Emulator for %s %s: functions cannot be run here" % (platform.system(), machine))
+        say(
+            "no Runtime Interface Emulator for %s %s: functions cannot be run here"
+            % (platform.system(), machine)
+        )
         return
     member, wanted = RIE[machine]
     if os.path.exists(rie) and sha256(rie) == wanted:
@@ -126,9 +177,25 @@ def make_rie(directory):
         return
     say("fetching the Runtime Interface Emulator (8 MB)")
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        run([paths(directory)[0], "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check",
-             "--no-deps", "--only-binary=:all:", "--dest", scratch, SAM_CLI], "pip download " + SAM_CLI,
-            "The emulator lies inside this package; nothing of it is installed.")
+        run(
+            lock,
+            [
+                paths(directory)[0],
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--dest",
+                scratch,
+                SAM_CLI,
+            ],
+            "pip download " + SAM_CLI,
+            "The emulator lies inside this package; nothing of it is installed.",
+        )
         wheels = [name for name in os.listdir(scratch) if name.endswith(".whl")]
         extracted = os.path.join(scratch, "aws-lambda-rie")
         with zipfile.ZipFile(os.path.join(scratch, wheels[0])) as wheel:
@@ -157,7 +224,7 @@ def prepare(directory):
     try:
         import fcntl
     except ImportError:
-        raise Failed("Linux or macOS is needed: this system has no file locks of their kind")
+        raise Failed("Linux or macOS is needed: this system has no file locks of their kind") from None
     os.makedirs(directory, exist_ok=True)
     python, rie, stamp = paths(directory)
     with open(os.path.join(directory, "lock"), "w") as lock:
@@ -170,8 +237,8 @@ def prepare(directory):
             return result(directory)
         if os.path.exists(stamp):
             os.remove(stamp)
-        make_venv(directory, base)
-        make_rie(directory)
+        make_venv(directory, base, lock)
+        make_rie(directory, lock)
         with open(stamp + ".new", "w") as file:
             json.dump({"fingerprint": wanted, "rie": os.access(rie, os.X_OK)}, file)
         os.replace(stamp + ".new", stamp)

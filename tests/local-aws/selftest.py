@@ -6,6 +6,7 @@
 Starts a server of its own and runs everything in `selftests/` against it, through boto3. Run it with the
 Python of the virtual environment that prepare.py makes.
 """
+
 from __future__ import annotations
 
 import sys

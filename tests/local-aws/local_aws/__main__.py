@@ -1,4 +1,5 @@
 """`python -m local_aws --port 5000`: serves until it is killed."""
+
 from __future__ import annotations
 
 import argparse
@@ -11,6 +12,7 @@ import threading
 def import_quickly() -> None:
     """moto makes several boto3 sessions while it is imported; one is enough, and half a second less."""
     import boto3
+
     session, plain = boto3.Session(), boto3.Session
     boto3.Session = lambda *args, **kwargs: session  # type: ignore[assignment,misc]
     try:

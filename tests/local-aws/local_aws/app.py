@@ -1,4 +1,5 @@
 """From a request to an answer: control plane, recording, faults, disabled Regions, then the service."""
+
 from __future__ import annotations
 
 import sys
@@ -9,19 +10,41 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from werkzeug.exceptions import HTTPException
 
-from . import backup, control, describe, errors, events, images, keys, lambdas, locks, motos, sharing, snapshots, sts
+from . import (
+    backup,
+    control,
+    copies,
+    describe,
+    errors,
+    events,
+    images,
+    keys,
+    lambdas,
+    locks,
+    motos,
+    sharing,
+    snapshots,
+    sts,
+)
 from .calls import FAULTS, LOG, Call, Request, Response, read, wait
 from .errors import AwsError
 from .query import Params
 from .world import LOCK, WORLD, Caller, caller_of, set_current_caller
 
-EC2 = {**describe.ACTIONS, **images.ACTIONS, **locks.ACTIONS, **sharing.ACTIONS, **snapshots.ACTIONS}
+EC2 = {
+    **copies.ACTIONS,
+    **describe.ACTIONS,
+    **images.ACTIONS,
+    **locks.ACTIONS,
+    **sharing.ACTIONS,
+    **snapshots.ACTIONS,
+}
 WITHOUT_REGION = {"iam", "organizations", "sts"}
 # These wait: for a message, for a function, for themselves. They must not hold the lock meanwhile.
 UNLOCKED = {"lambda", "sqs", "states"}
 DISABLED = {
     "AuthFailure": "AWS was not able to validate the provided access credentials",
-    "OptInRequired": "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe.",
+    "OptInRequired": "You are not subscribed to this service. Go to http://aws.amazon.com to subscribe.",
     "UnauthorizedOperation": "You are not authorized to perform this operation.",
 }
 
@@ -50,9 +73,14 @@ def handle(request: Request) -> Response:
         traceback.print_exc(file=sys.stderr)
         error = "InternalError"
         response = Response(*errors.render(call.service, call.protocol, AwsError(error, repr(failure))))
-    LOG.add(call, status=None if response.drop else response.status, ms=round((time.time() - began) * 1000, 1),
-            time=began, error=error or (str(response.status) if response.status >= 400 else None),
-            fault=fault and fault["id"])
+    LOG.add(
+        call,
+        status=None if response.drop else response.status,
+        ms=round((time.time() - began) * 1000, 1),
+        time=began,
+        error=error or (str(response.status) if response.status >= 400 else None),
+        fault=fault and fault["id"],
+    )
     return response
 
 
@@ -77,8 +105,11 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
     wait(fault.get("delay"))
     if fault.get("drop") == "before":
         return Response(0, drop=True)
-    refusal = AwsError(fault["code"], fault.get("message", "injected"), fault.get("status")) \
-        if fault.get("code") else None
+    refusal = (
+        AwsError(fault["code"], fault.get("message", "injected"), fault.get("status"))
+        if fault.get("code")
+        else None
+    )
     if refusal and not fault.get("after"):
         raise refusal
     response = serve(call, request, caller)
@@ -94,7 +125,7 @@ def serve(call: Call, request: Request, caller: Caller) -> Response:
     refuse_disabled(call, caller)
     try:
         if call.service == "ec2" and call.action in EC2:
-            params = Params({k: v for k, v in call.params.items()})
+            params = Params(call.params)
             return Response(*EC2[call.action](caller, call.region, params))
         if call.service == "sts" and call.action in sts.ACTIONS:
             return Response(*sts.ACTIONS[call.action](caller, Params(call.params)))
@@ -131,6 +162,7 @@ def serve_with_moto(call: Call, request: Request) -> Response:
 
 def install_states() -> None:
     from . import states
+
     with LOCK:
         if not getattr(states, "installed", False):
             states.install()

@@ -1,4 +1,5 @@
 """AWS Backup jobs, which moto lacks: they complete at once."""
+
 from __future__ import annotations
 
 import json
@@ -26,10 +27,19 @@ def start_backup_job(self: Any) -> Any:
         return not_found(f"Backup vault {vault} not found")
     job, at = str(uuid.uuid4()).upper(), time.time()
     point = f"arn:aws:ec2:{self.region}::snapshot/{random_id('snap')}"
-    JOBS[job] = {"BackupJobId": job, "AccountId": self.current_account, "BackupVaultName": vault,
-                 "ResourceArn": body["ResourceArn"], "RecoveryPointArn": point, "IamRoleArn": body["IamRoleArn"],
-                 "State": "COMPLETED", "PercentDone": "100.0", "CreationDate": at, "CompletionDate": at,
-                 "ResourceType": "EBS" if ":volume/" in body["ResourceArn"] else "EC2"}
+    JOBS[job] = {
+        "BackupJobId": job,
+        "AccountId": self.current_account,
+        "BackupVaultName": vault,
+        "ResourceArn": body["ResourceArn"],
+        "RecoveryPointArn": point,
+        "IamRoleArn": body["IamRoleArn"],
+        "State": "COMPLETED",
+        "PercentDone": "100.0",
+        "CreationDate": at,
+        "CompletionDate": at,
+        "ResourceType": "EBS" if ":volume/" in body["ResourceArn"] else "EC2",
+    }
     return json.dumps({"BackupJobId": job, "RecoveryPointArn": point, "CreationDate": at})
 
 

@@ -1,4 +1,5 @@
 """What was called, and faults on the way."""
+
 from __future__ import annotations
 
 import itertools
@@ -29,13 +30,14 @@ class Response:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    drop: bool = False      # cut the connection instead of answering
+    drop: bool = False  # cut the connection instead of answering
     truncate: bool = False  # answer half of the body, then cut the connection
 
 
 @dataclass
 class Call:
     """One AWS call, as far as its request tells."""
+
     service: str
     region: str
     key: str
@@ -84,9 +86,19 @@ class Log:
         self._count = itertools.count(1)
 
     def add(self, call: Call, **more: Any) -> None:
-        self._calls.append({"n": next(self._count), "account": call.account, "region": call.region,
-                            "service": call.service, "action": call.action, "key": call.key, "role": call.role,
-                            "params": call.params, **more})
+        self._calls.append(
+            {
+                "n": next(self._count),
+                "account": call.account,
+                "region": call.region,
+                "service": call.service,
+                "action": call.action,
+                "key": call.key,
+                "role": call.role,
+                "params": call.params,
+                **more,
+            }
+        )
 
     def clear(self) -> None:
         self._calls.clear()
@@ -100,7 +112,7 @@ class Log:
         names = ("account", "region", "service", "action")
         total = Counter(tuple(c[n] for n in names) for c in found)
         failed = Counter(tuple(c[n] for n in names) for c in found if c["error"])
-        rows = [dict(zip(names, k), count=n, errors=failed[k]) for k, n in sorted(total.items())]
+        rows = [dict(zip(names, k, strict=True), count=n, errors=failed[k]) for k, n in sorted(total.items())]
         return {"total": len(found), "errors": sum(failed.values()), "counts": rows}
 
 

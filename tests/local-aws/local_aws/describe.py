@@ -1,4 +1,5 @@
 """EC2's Describe calls for snapshots, volumes and Regions, with real filters and real pages."""
+
 from __future__ import annotations
 
 import re
@@ -15,6 +16,7 @@ Predicate = Callable[[Any], bool]
 
 # ---- filters --------------------------------------------------------------------------------------
 
+
 def matcher(values: Iterable[str]) -> Callable[[Any], bool]:
     """Any of `values`, which may hold `*` and `?`; a backslash takes their meaning away."""
     plain, patterns = set(), []
@@ -30,8 +32,11 @@ def matcher(values: Iterable[str]) -> Callable[[Any], bool]:
     return lambda text: text in plain or any(p.fullmatch(text) for p in patterns)
 
 
-def compile_filters(filters: list[tuple[str, list[str]]], fields: dict[str, Callable[[Any], Any]],
-                    tags_of: Callable[[Any], dict[str, str]]) -> list[Predicate]:
+def compile_filters(
+    filters: list[tuple[str, list[str]]],
+    fields: dict[str, Callable[[Any], Any]],
+    tags_of: Callable[[Any], dict[str, str]],
+) -> list[Predicate]:
     """One predicate per filter; an object must pass all. A field may give a list: any of it."""
     result: list[Predicate] = []
     for name, values in filters:
@@ -51,10 +56,13 @@ def compile_filters(filters: list[tuple[str, list[str]]], fields: dict[str, Call
     return result
 
 
-def tag_predicate(key: str, test: Callable[[Any], bool], tags_of: Callable[[Any], dict[str, str]]) -> Predicate:
+def tag_predicate(
+    key: str, test: Callable[[Any], bool], tags_of: Callable[[Any], dict[str, str]]
+) -> Predicate:
     def check(item: Any) -> bool:
         value = tags_of(item).get(key)
         return value is not None and test(value)
+
     return check
 
 
@@ -66,23 +74,32 @@ def field_predicate(field: Callable[[Any], Any], test: Callable[[Any], bool]) ->
         if isinstance(value, bool):
             value = str(value).lower()
         return value is not None and test(str(value))
+
     return check
 
 
 # ---- pages ----------------------------------------------------------------------------------------
 
-def page(p: Params, items: list[Any], ids: list[str], name: str, least: int = 5) -> tuple[list[Any], str | None]:
+
+def page(
+    p: Params, items: list[Any], ids: list[str], name: str, least: int = 5
+) -> tuple[list[Any], str | None]:
     """The page of `items` (which must have an `id`) that the call asks for, and the token of the next.
 
     The token names the last id of a page, so that deleting while paging skips nothing.
     """
     limit, token = p.number("MaxResults"), p.get("NextToken")
     if limit is not None and ids:
-        raise AwsError("InvalidParameterCombination",
-                       f"The parameter {name} cannot be used with the parameter maxResults")
+        raise AwsError(
+            "InvalidParameterCombination",
+            f"The parameter {name} cannot be used with the parameter maxResults",
+        )
     if limit is not None and limit < least:
-        raise AwsError("InvalidParameterValue", f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a "
-                                                f"value greater than or equal to {least}.")
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a "
+            f"value greater than or equal to {least}.",
+        )
     items = sorted(items, key=lambda item: item.id)
     if token is not None:
         try:
@@ -92,7 +109,7 @@ def page(p: Params, items: list[Any], ids: list[str], name: str, least: int = 5)
         items = [item for item in items if item.id > last]
     if limit is None:
         return items, None
-    shown = items[:min(limit, 1000)]
+    shown = items[: min(limit, 1000)]
     return shown, shown[-1].id.encode().hex() if len(items) > len(shown) else None
 
 
@@ -129,14 +146,23 @@ def describe_snapshots(caller: Caller, region: str, p: Params) -> Result:
                     raise not_found(each)
                 seen += found
         else:
-            seen = [s for b in backends(region) for s in b.snapshots.values() if b is viewer or s.visible_to(me)]
+            seen = [
+                s for b in backends(region) for s in b.snapshots.values() if b is viewer or s.visible_to(me)
+            ]
         if owners:
             wanted = {me if o == "self" else o for o in owners}
             seen = [s for s in seen if s.owner_id in wanted]
         if users:
             wanted = {me if u == "self" else u for u in users}
-            seen = [s for s in seen if wanted & s.shared_users or "all" in wanted and "all" in s.shared_groups
-                    or me in wanted and s.owner_id == me]
+            seen = [
+                s
+                for s in seen
+                if wanted & s.shared_users
+                or "all" in wanted
+                and "all" in s.shared_groups
+                or me in wanted
+                and s.owner_id == me
+            ]
         for test in tests:
             seen = [s for s in seen if test(s)]
         shown, token = page(p, seen, ids, "snapshotSet")
@@ -171,15 +197,33 @@ def deletes_on_termination(attachment: Any) -> bool:
 
 
 def volume_view(volume: Any, tags: dict[str, str]) -> dict[str, Any]:
-    attached = [{"volumeId": volume.id, "instanceId": a.instance.id, "device": a.device, "status": a.status,
-                 "attachTime": a.attach_time, "deleteOnTermination": deletes_on_termination(a)}
-                for a in volume.attachments]
-    return {"volumeId": volume.id, "size": volume.size, "snapshotId": volume.snapshot_id or "",
-            "availabilityZone": volume.availability_zone, "status": volume.status, "createTime": volume.create_time,
-            "attachmentSet": attached, "tagSet": tag_set(tags) or None, "volumeType": volume.volume_type,
-            "iops": volume.iops, "throughput": volume.throughput, "encrypted": bool(volume.encrypted),
-            "kmsKeyId": volume.kms_key_id if volume.encrypted else None,
-            "multiAttachEnabled": bool(volume.multi_attach_enabled)}
+    attached = [
+        {
+            "volumeId": volume.id,
+            "instanceId": a.instance.id,
+            "device": a.device,
+            "status": a.status,
+            "attachTime": a.attach_time,
+            "deleteOnTermination": deletes_on_termination(a),
+        }
+        for a in volume.attachments
+    ]
+    return {
+        "volumeId": volume.id,
+        "size": volume.size,
+        "snapshotId": volume.snapshot_id or "",
+        "availabilityZone": volume.availability_zone,
+        "status": volume.status,
+        "createTime": volume.create_time,
+        "attachmentSet": attached,
+        "tagSet": tag_set(tags) or None,
+        "volumeType": volume.volume_type,
+        "iops": volume.iops,
+        "throughput": volume.throughput,
+        "encrypted": bool(volume.encrypted),
+        "kmsKeyId": volume.kms_key_id if volume.encrypted else None,
+        "multiAttachEnabled": bool(volume.multi_attach_enabled),
+    }
 
 
 def describe_volumes(caller: Caller, region: str, p: Params) -> Result:
@@ -205,6 +249,7 @@ def describe_volumes(caller: Caller, region: str, p: Params) -> Result:
 
 # ---- Regions --------------------------------------------------------------------------------------
 
+
 def opt_in_status(account: str, region: Any) -> str:
     if (account, region.name) in WORLD.disabled:
         return "not-opted-in"
@@ -217,15 +262,24 @@ def describe_regions(caller: Caller, region: str, p: Params) -> Result:
     """Only those of the calling account; the others with AllRegions, as EC2 has it."""
     state, names = backend(caller.account, region), p.items("RegionName")
     p.refuse_dry_run()
-    known = [r for r in state.regions if r.endpoint.endswith(".cn") == region.startswith("cn-")
-             and r.name.startswith("us-gov-") == region.startswith("us-gov-")]
+    known = [
+        r
+        for r in state.regions
+        if r.endpoint.endswith(".cn") == region.startswith("cn-")
+        and r.name.startswith("us-gov-") == region.startswith("us-gov-")
+    ]
     unknown = [n for n in names if n not in {r.name for r in known}]
     if unknown:
         raise AwsError("InvalidParameterValue", f"Invalid region(s): [{', '.join(unknown)}]")
-    rows = [{"regionName": r.name, "regionEndpoint": r.endpoint, "optInStatus": opt_in_status(caller.account, r)}
-            for r in known]
-    fields = {"endpoint": lambda r: r["regionEndpoint"], "opt-in-status": lambda r: r["optInStatus"],
-              "region-name": lambda r: r["regionName"]}
+    rows = [
+        {"regionName": r.name, "regionEndpoint": r.endpoint, "optInStatus": opt_in_status(caller.account, r)}
+        for r in known
+    ]
+    fields = {
+        "endpoint": lambda r: r["regionEndpoint"],
+        "opt-in-status": lambda r: r["optInStatus"],
+        "region-name": lambda r: r["regionName"],
+    }
     for test in compile_filters(p.filters(), fields, lambda r: {}):
         rows = [r for r in rows if test(r)]
     if names:

@@ -1,4 +1,5 @@
 """AWS errors, and how each protocol writes them."""
+
 from __future__ import annotations
 
 import json
@@ -51,13 +52,17 @@ def render(service: str, protocol: str, error: AwsError) -> tuple[int, dict[str,
     headers = {"x-amzn-requestid": rid}
     if service == "ec2":
         headers["content-type"] = "text/xml;charset=UTF-8"
-        body = (f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{escape(code)}</Code>'
-                f"<Message>{escape(message)}</Message></Error></Errors><RequestID>{rid}</RequestID></Response>")
+        body = (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{escape(code)}</Code>'
+            f"<Message>{escape(message)}</Message></Error></Errors><RequestID>{rid}</RequestID></Response>"
+        )
     elif service in QUERY_XML or protocol == "query":
         headers["content-type"] = "text/xml"
         kind = "Receiver" if error.status >= 500 else "Sender"
-        body = (f"<ErrorResponse><Error><Type>{kind}</Type><Code>{escape(code)}</Code>"
-                f"<Message>{escape(message)}</Message></Error><RequestId>{rid}</RequestId></ErrorResponse>")
+        body = (
+            f"<ErrorResponse><Error><Type>{kind}</Type><Code>{escape(code)}</Code>"
+            f"<Message>{escape(message)}</Message></Error><RequestId>{rid}</RequestId></ErrorResponse>"
+        )
     else:
         headers["content-type"] = "application/json" if protocol == "rest" else "application/x-amz-json-1.1"
         headers["x-amzn-errortype"] = code

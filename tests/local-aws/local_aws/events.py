@@ -3,6 +3,7 @@
 Nothing here runs inside the call that caused the event: it goes through a timer thread, and Lambda
 targets through a queue (see `functions`).
 """
+
 from __future__ import annotations
 
 import copy
@@ -35,22 +36,54 @@ def volume_arn(region: str, volume: str) -> str:
     return f"arn:{partition(region)}:ec2::{region}:volume/{volume}"
 
 
-def emit_snapshot(account: str, region: str, event: str, snapshot: Any, source: str, cause: str = "",
-                  **more: Any) -> None:
+def emit_snapshot(
+    account: str, region: str, event: str, snapshot: Any, source: str, cause: str = "", **more: Any
+) -> None:
     """One of EBS's snapshot notifications, on the default bus of `account`."""
     arn = snapshot_arn(region, snapshot.id)
-    detail = {"event": event, "result": "failed" if cause else "succeeded", "cause": cause, "request-id": "",
-              "snapshot_id": arn, "source": source, "startTime": rfc3339(snapshot.start_time),
-              "endTime": rfc3339(now()), **more}
+    detail = {
+        "event": event,
+        "result": "failed" if cause else "succeeded",
+        "cause": cause,
+        "request-id": "",
+        "snapshot_id": arn,
+        "source": source,
+        "startTime": rfc3339(snapshot.start_time),
+        "endTime": rfc3339(now()),
+        **more,
+    }
     emit(account, region, {"resources": [arn], "detail": detail})
 
 
-def emit(account: str, region: str, event: dict[str, Any], rule: str | None = None, bus: str = "default",
-         faithfully: bool = False) -> dict[str, Any]:
+def emit(
+    account: str,
+    region: str,
+    event: dict[str, Any],
+    rule: str | None = None,
+    bus: str = "default",
+    faithfully: bool = False,
+) -> dict[str, Any]:
     """Fills `event` up to a whole one and sends it, later. `faithfully`: the event knobs do not apply."""
-    whole = {"version": "0", "id": str(uuid.uuid4()), "detail-type": KIND, "source": "aws.ec2", "account": account,
-             "time": rfc3339(now()), "region": region, "resources": [], "detail": {}, **event}
-    record = {"account": account, "region": region, "rule": rule, "event": whole, "dropped": False, "rules": []}
+    whole = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": KIND,
+        "source": "aws.ec2",
+        "account": account,
+        "time": rfc3339(now()),
+        "region": region,
+        "resources": [],
+        "detail": {},
+        **event,
+    }
+    record = {
+        "account": account,
+        "region": region,
+        "rule": rule,
+        "event": whole,
+        "dropped": False,
+        "rules": [],
+    }
     HISTORY.append(record)
     times = 1
     if not faithfully:
@@ -61,8 +94,10 @@ def emit(account: str, region: str, event: dict[str, Any], rule: str | None = No
                 return whole
         times += int(KNOBS["duplicate_events"])
     for _ in range(times):
-        DELAYS.at(time.time() + (0 if faithfully else KNOBS["delay_events"]),
-                  lambda: record["rules"].extend(route(account, region, bus, whole, rule)))
+        DELAYS.at(
+            time.time() + (0 if faithfully else KNOBS["delay_events"]),
+            lambda: record["rules"].extend(route(account, region, bus, whole, rule)),
+        )
     return whole
 
 
@@ -87,7 +122,9 @@ def matches(rule: Any, event: dict[str, Any]) -> bool:
     return bool(pattern and pattern.get_pattern()) and pattern.matches_event(event)
 
 
-def send_to_targets(rule: Any, event: dict[str, Any], transform_input: bool = True, matched: bool = False) -> None:
+def send_to_targets(
+    rule: Any, event: dict[str, Any], transform_input: bool = True, matched: bool = False
+) -> None:
     """Replaces moto's `Rule.send_to_targets`: a target that fails does not fail PutEvents."""
     event = copy.deepcopy(dict(event))
     if isinstance(event.get("time"), (int, float)):
@@ -99,7 +136,9 @@ def send_to_targets(rule: Any, event: dict[str, Any], transform_input: bool = Tr
         try:
             deliver(rule, target, event, transformed(target, event, ingested) if transform_input else event)
         except Exception as error:
-            print(f"local-aws: rule {rule.name}, target {target['Arn']}: {error!r}", file=sys.stderr, flush=True)
+            print(
+                f"local-aws: rule {rule.name}, target {target['Arn']}: {error!r}", file=sys.stderr, flush=True
+            )
 
 
 def transformed(target: dict[str, Any], event: dict[str, Any], ingested: float) -> Any:
@@ -107,19 +146,25 @@ def transformed(target: dict[str, Any], event: dict[str, Any], ingested: float) 
         return json.loads(target["Input"])
     if target.get("InputPath"):
         from jsonpath_ng.ext import parse
+
         found = parse(target["InputPath"]).find(event)
         return found[0].value if found else None
     transformer = target.get("InputTransformer")
     if not transformer:
         return event
-    return EventTemplateParser.parse(transformer.get("InputTemplate"), transformer.get("InputPathsMap", {}),
-                                     {**event, "ingestion-time": ingested})
+    return EventTemplateParser.parse(
+        transformer.get("InputTemplate"),
+        transformer.get("InputPathsMap", {}),
+        {**event, "ingestion-time": ingested},
+    )
 
 
 def deliver(rule: Any, target: dict[str, Any], event: dict[str, Any], payload: Any) -> None:
     _, _, service, region, account, rest = target["Arn"].split(":", 5)
     if service == "lambda":
-        FUNCTIONS.enqueue(rest.split(":")[1], payload, source=f"rule/{rule.account_id}/{rule.region_name}/{rule.name}")
+        FUNCTIONS.enqueue(
+            rest.split(":")[1], payload, source=f"rule/{rule.account_id}/{rule.region_name}/{rule.name}"
+        )
     elif service == "sqs":
         group = target.get("SqsParameters", {}).get("MessageGroupId")
         rule._send_to_sqs_queue(rest, with_float_time(payload), group)
@@ -127,6 +172,7 @@ def deliver(rule: Any, target: dict[str, Any], event: dict[str, Any], payload: A
         rule._send_to_cw_log_group(rest.split(":")[1], with_float_time(payload))
     elif service == "states":
         from moto.stepfunctions.models import stepfunctions_backends
+
         machines = stepfunctions_backends[account][region]
         machines.start_execution(target["Arn"], str(uuid.uuid4()), json.dumps(payload))
     elif rest.startswith("event-bus/"):
@@ -146,8 +192,12 @@ def with_float_time(payload: Any) -> Any:
 
 
 def post(destination: Any, payload: Any) -> None:
-    request = urllib.request.Request(destination.invocation_endpoint, json.dumps(payload).encode(),
-                                     {"content-type": "application/json"}, method=destination.http_method)
+    request = urllib.request.Request(
+        destination.invocation_endpoint,
+        json.dumps(payload).encode(),
+        {"content-type": "application/json"},
+        method=destination.http_method,
+    )
     try:
         urllib.request.urlopen(request, timeout=60).read()
     except OSError as error:

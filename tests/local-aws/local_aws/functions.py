@@ -4,6 +4,7 @@ A function is a list of URLs, each one Runtime Interface Emulator (RIE). A RIE s
 a time and *crashes* on a second one, so every URL has one worker and one lock, and everything that
 invokes a function goes through its queue.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -26,6 +27,7 @@ UNREACHABLE_SECONDS = 10  # how long an event waits for a process that does not 
 @dataclass
 class Job:
     """One event on its way to a function, and what came of it."""
+
     id: int
     function: str
     payload: Any
@@ -43,16 +45,28 @@ class Job:
     done: threading.Event = field(default_factory=threading.Event)
 
     def view(self) -> dict[str, Any]:
-        return {"id": self.id, "function": self.function, "source": self.source, "kind": self.kind,
-                "attempt": self.attempt, "url": self.url, "event": self.payload, "answer": self.answer,
-                "status": self.status, "function_error": self.function_error, "error": self.error,
-                "queued_at": self.queued_at, "started_at": self.started_at, "finished_at": self.finished_at}
+        return {
+            "id": self.id,
+            "function": self.function,
+            "source": self.source,
+            "kind": self.kind,
+            "attempt": self.attempt,
+            "url": self.url,
+            "event": self.payload,
+            "answer": self.answer,
+            "status": self.status,
+            "function_error": self.function_error,
+            "error": self.error,
+            "queued_at": self.queued_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
 
 
 class Worker(threading.Thread):
     """Serves the queue of one function with one URL."""
 
-    def __init__(self, owner: "Functions", name: str, url: str):
+    def __init__(self, owner: Functions, name: str, url: str):
         super().__init__(daemon=True, name=f"{name} at {url}")
         self.owner, self.function, self.url = owner, name, url
         self.stopped = False
@@ -85,16 +99,24 @@ class Worker(threading.Thread):
             job.answer = json.loads(text) if text else None
         except ValueError:  # "Task timed out after 5.00 seconds" is no JSON
             job.answer, job.function_error = text, True
-        job.function_error = job.function_error or job.status != 200 or (
-            isinstance(job.answer, dict) and "errorType" in job.answer and "errorMessage" in job.answer)
+        job.function_error = (
+            job.function_error
+            or job.status != 200
+            or (isinstance(job.answer, dict) and "errorType" in job.answer and "errorMessage" in job.answer)
+        )
 
     def post(self, body: bytes) -> tuple[int, str]:
         url = urllib.parse.urlsplit(self.url)
-        connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 80,
-                                                timeout=KNOBS["function_timeout"])
+        connection = http.client.HTTPConnection(
+            url.hostname or "127.0.0.1", url.port or 80, timeout=KNOBS["function_timeout"]
+        )
         try:
-            connection.request("POST", url.path if url.path not in ("", "/") else PATH, body,
-                               {"content-type": "application/json"})
+            connection.request(
+                "POST",
+                url.path if url.path not in ("", "/") else PATH,
+                body,
+                {"content-type": "application/json"},
+            )
             response = connection.getresponse()
             return response.status, response.read().decode("utf-8", "replace")
         finally:
@@ -160,8 +182,12 @@ class Functions:
                 self._open.discard(job.id)
                 self.deliveries.append(job)
                 if job.function_error and job.kind == "Event" and job.attempt <= int(KNOBS["async_retries"]):
-                    DELAYS.at(time.time() + KNOBS["async_retry_seconds"], lambda: self.enqueue(
-                        job.function, job.payload, job.source, job.kind, job.attempt + 1))
+                    DELAYS.at(
+                        time.time() + KNOBS["async_retry_seconds"],
+                        lambda: self.enqueue(
+                            job.function, job.payload, job.source, job.kind, job.attempt + 1
+                        ),
+                    )
             job.done.set()
             self._changed.notify_all()
 

@@ -1,4 +1,5 @@
 """Images: they hold on to the snapshots they are made of, and DescribeImages pages."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -44,17 +45,38 @@ def visible_to(image: Any, account: str) -> bool:
 
 
 def view(image: Any, tags: dict[str, str]) -> dict[str, Any]:
-    mappings = [{"deviceName": m.get("DeviceName"), "ebs": {
-        "snapshotId": m["Ebs"].get("SnapshotId"), "volumeSize": m["Ebs"].get("VolumeSize"),
-        "volumeType": m["Ebs"].get("VolumeType", "gp2"), "deleteOnTermination": True,
-        "encrypted": bool(m["Ebs"].get("Encrypted", False))}}
-        for m in image.block_device_mappings if isinstance(m.get("Ebs"), dict)]
-    return {"imageId": image.id, "imageLocation": f"{image.owner_id}/{image.name}", "imageState": image.state,
-            "imageOwnerId": image.owner_id, "creationDate": image.creation_date, "isPublic": image.is_public,
-            "architecture": image.architecture or "x86_64", "imageType": image.image_type, "name": image.name,
-            "description": image.description, "rootDeviceType": "ebs", "rootDeviceName": image.root_device_name,
-            "blockDeviceMapping": mappings, "virtualizationType": image.virtualization_type or "hvm",
-            "hypervisor": "xen", "tagSet": tag_set(tags) or None}
+    mappings = [
+        {
+            "deviceName": m.get("DeviceName"),
+            "ebs": {
+                "snapshotId": m["Ebs"].get("SnapshotId"),
+                "volumeSize": m["Ebs"].get("VolumeSize"),
+                "volumeType": m["Ebs"].get("VolumeType", "gp2"),
+                "deleteOnTermination": True,
+                "encrypted": bool(m["Ebs"].get("Encrypted", False)),
+            },
+        }
+        for m in image.block_device_mappings
+        if isinstance(m.get("Ebs"), dict)
+    ]
+    return {
+        "imageId": image.id,
+        "imageLocation": f"{image.owner_id}/{image.name}",
+        "imageState": image.state,
+        "imageOwnerId": image.owner_id,
+        "creationDate": image.creation_date,
+        "isPublic": image.is_public,
+        "architecture": image.architecture or "x86_64",
+        "imageType": image.image_type,
+        "name": image.name,
+        "description": image.description,
+        "rootDeviceType": "ebs",
+        "rootDeviceName": image.root_device_name,
+        "blockDeviceMapping": mappings,
+        "virtualizationType": image.virtualization_type or "hvm",
+        "hypervisor": "xen",
+        "tagSet": tag_set(tags) or None,
+    }
 
 
 def describe_images(caller: Caller, region: str, p: Params) -> Result:
@@ -79,8 +101,13 @@ def describe_images(caller: Caller, region: str, p: Params) -> Result:
             seen = [i for i in seen if i.owner_id in wanted or i.owner_alias in wanted]
         if users:
             wanted = {me if u == "self" else u for u in users}
-            seen = [i for i in seen if i.is_public and "all" in wanted
-                    or any(lp.get("UserId") in wanted for lp in i.launch_permissions)]
+            seen = [
+                i
+                for i in seen
+                if i.is_public
+                and "all" in wanted
+                or any(lp.get("UserId") in wanted for lp in i.launch_permissions)
+            ]
         for test in tests:
             seen = [i for i in seen if test(i)]
         shown, token = page(p, seen, ids, "imageIdSet", least=1)
@@ -98,7 +125,8 @@ def hold(state: Any, image_id: str, mappings: list[dict[str, Any]]) -> None:
 def install() -> None:
     invented = amis_m.Ami.block_device_mappings.fget
     amis_m.Ami.block_device_mappings = property(
-        lambda self: self.mappings if hasattr(self, "mappings") else invented(self))
+        lambda self: self.mappings if hasattr(self, "mappings") else invented(self)
+    )
     register, create = AmisResponse.register_image, AmisResponse.create_image
 
     def register_image(self: Any) -> Any:
@@ -106,7 +134,9 @@ def install() -> None:
         for ebs in (m.get("Ebs") or {} for m in mappings):
             snapshot = self.ec2_backend.snapshots.get(ebs.get("SnapshotId"))
             if ebs.get("SnapshotId") and snapshot is None:
-                raise AwsError("InvalidSnapshot.NotFound", f"The snapshot '{ebs['SnapshotId']}' does not exist.")
+                raise AwsError(
+                    "InvalidSnapshot.NotFound", f"The snapshot '{ebs['SnapshotId']}' does not exist."
+                )
             if snapshot is not None:
                 ebs.setdefault("VolumeSize", snapshot.size)
         result = register(self)
@@ -122,8 +152,16 @@ def install() -> None:
             volume = state.volumes.get(attached.volume_id)
             if volume is not None:
                 made = snapshot_of(state, volume, f"Created by CreateImage({instance.id}) for {image_id}", {})
-                mappings.append({"DeviceName": device, "Ebs": {"SnapshotId": made.id, "VolumeSize": volume.size,
-                                                               "VolumeType": volume.volume_type}})
+                mappings.append(
+                    {
+                        "DeviceName": device,
+                        "Ebs": {
+                            "SnapshotId": made.id,
+                            "VolumeSize": volume.size,
+                            "VolumeType": volume.volume_type,
+                        },
+                    }
+                )
         hold(state, image_id, mappings)
         return result
 

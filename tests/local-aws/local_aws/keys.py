@@ -1,4 +1,5 @@
 """KMS: keys by ARN across accounts, EBS's own key, and which key EC2 may use."""
+
 from __future__ import annotations
 
 import re
@@ -15,8 +16,19 @@ from .world import KNOBS, Caller, backend, current_caller
 
 ARN = re.compile(r"arn:aws[\w-]*:kms:([\w-]+):(\d{12}):(key|alias)/(.+)")
 # What KMS lets another account do, named by the key's ARN.
-CROSS_ACCOUNT = {"DescribeKey", "CreateGrant", "ListGrants", "GetPublicKey", "Encrypt", "Decrypt", "ReEncrypt",
-                 "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Sign", "Verify"}
+CROSS_ACCOUNT = {
+    "DescribeKey",
+    "CreateGrant",
+    "ListGrants",
+    "GetPublicKey",
+    "Encrypt",
+    "Decrypt",
+    "ReEncrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "Sign",
+    "Verify",
+}
 
 
 def find(account: str, region: str, name: str) -> Any:
@@ -111,8 +123,10 @@ def install() -> None:
         name = self._get_param("KeyId") or ""
         key = find(self.current_account, self.region, name)
         if key is not None and not may_use(current_caller(), key, "kms:DescribeKey"):
-            raise AccessDeniedException(f"User: {current_caller().arn} is not authorized to perform: "
-                                        f"kms:DescribeKey on resource: {key.arn}")
+            raise AccessDeniedException(
+                f"User: {current_caller().arn} is not authorized to perform: "
+                f"kms:DescribeKey on resource: {key.arn}"
+            )
         return describe(self)
 
     kms_r.KmsResponse.describe_key = describe_key

@@ -1,8 +1,10 @@
 """Lambda's Invoke, and its neighbours' ways to invoke."""
+
 from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 from urllib.parse import unquote
 
 from moto.awslambda_simple import models as simple_m
@@ -18,8 +20,11 @@ def invoke(request: Request) -> Response:
         payload = json.loads(request.body) if request.body else {}
     except ValueError:
         raise AwsError("InvalidRequestContentException", "Could not parse request body into json") from None
-    headers = {"x-amzn-requestid": str(uuid.uuid4()), "content-type": "application/json",
-               "x-amz-executed-version": "$LATEST"}
+    headers = {
+        "x-amzn-requestid": str(uuid.uuid4()),
+        "content-type": "application/json",
+        "x-amz-executed-version": "$LATEST",
+    }
     kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
     if name not in FUNCTIONS.map():
         raise AwsError("ResourceNotFoundException", f"Function not found: {name}", 404)
@@ -31,7 +36,9 @@ def invoke(request: Request) -> Response:
     job = FUNCTIONS.call(name, payload)
     if job.function_error:
         headers["x-amz-function-error"] = "Unhandled"
-    answer = job.answer if job.error is None else {"errorType": "Runtime.ExitError", "errorMessage": job.error}
+    answer = (
+        job.answer if job.error is None else {"errorType": "Runtime.ExitError", "errorMessage": job.error}
+    )
     if job.function_error and not isinstance(answer, dict):
         answer = {"errorType": "Sandbox.Timedout", "errorMessage": str(answer)}
     return Response(200, headers, json.dumps(answer).encode())
@@ -41,7 +48,9 @@ def install() -> None:
     """State machines invoke through moto's own Lambda backend."""
     plain = simple_m.LambdaSimpleBackend.invoke
 
-    def moto_invoke(self, function_name, qualifier, body, headers, response_headers):  # type: ignore[no-untyped-def]
+    def moto_invoke(
+        self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any
+    ) -> Any:
         name = function_name.split(":function:")[-1].split(":")[0]
         if name not in FUNCTIONS.map():
             return plain(self, function_name, qualifier, body, headers, response_headers)

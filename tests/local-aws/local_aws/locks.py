@@ -1,4 +1,5 @@
 """Snapshot locks, storage tiers, tags and EBS's account settings."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,8 +12,8 @@ from .query import Params, answer, check_tags, tag_set
 from .snapshots import Result, own, visible
 from .world import LOCK, Caller, backend, now, parse_time
 
-
 # ---- locks ----------------------------------------------------------------------------------------
+
 
 def lock_snapshot(caller: Caller, region: str, p: Params) -> Result:
     mode, days, cool = p.need("LockMode"), p.number("LockDuration"), p.number("CoolOffPeriod")
@@ -20,7 +21,9 @@ def lock_snapshot(caller: Caller, region: str, p: Params) -> Result:
     if mode not in ("governance", "compliance"):
         raise AwsError("InvalidParameterValue", f"Value ({mode}) for parameter lockMode is invalid.")
     if (days is None) == (expires is None):
-        raise AwsError("InvalidParameterCombination", "Exactly one of LockDuration and ExpirationDate is needed")
+        raise AwsError(
+            "InvalidParameterCombination", "Exactly one of LockDuration and ExpirationDate is needed"
+        )
     if days is not None and not 1 <= days <= 36500:
         raise AwsError("InvalidParameterValue", f"Value ({days}) for parameter lockDuration is invalid.")
     if cool is not None and (mode == "governance" or not 1 <= cool <= 72):
@@ -32,11 +35,22 @@ def lock_snapshot(caller: Caller, region: str, p: Params) -> Result:
         if expires <= at:
             raise AwsError("InvalidParameterValue", "ExpirationDate must be in the future")
         old = snapshot.lock
-        if old and lock_state(old) == "compliance" and (mode != "compliance" or expires < old["lockExpiresOn"]):
-            raise AwsError("OperationNotPermitted",
-                           f"The snapshot '{snapshot.id}' is locked in compliance mode: it can only be extended.")
-        lock = {"mode": mode, "lockDuration": days or max(1, (expires - at).days), "lockCreatedOn": at,
-                "lockDurationStartTime": at, "lockExpiresOn": expires}
+        if (
+            old
+            and lock_state(old) == "compliance"
+            and (mode != "compliance" or expires < old["lockExpiresOn"])
+        ):
+            raise AwsError(
+                "OperationNotPermitted",
+                f"The snapshot '{snapshot.id}' is locked in compliance mode: it can only be extended.",
+            )
+        lock = {
+            "mode": mode,
+            "lockDuration": days or max(1, (expires - at).days),
+            "lockCreatedOn": at,
+            "lockDurationStartTime": at,
+            "lockExpiresOn": expires,
+        }
         if cool:
             lock |= {"coolOffPeriod": cool, "coolOffPeriodExpiresOn": at + dt.timedelta(hours=cool)}
         snapshot.lock = lock
@@ -63,7 +77,9 @@ def unlock_snapshot(caller: Caller, region: str, p: Params) -> Result:
         snapshot = own(backend(caller.account, region), p.need("SnapshotId"))
         p.refuse_dry_run()
         if snapshot.lock and lock_state(snapshot.lock) == "compliance":
-            raise AwsError("OperationNotPermitted", f"The snapshot '{snapshot.id}' is locked in compliance mode.")
+            raise AwsError(
+                "OperationNotPermitted", f"The snapshot '{snapshot.id}' is locked in compliance mode."
+            )
         snapshot.lock = None
     return answer("UnlockSnapshot", {"snapshotId": snapshot.id})
 
@@ -83,6 +99,7 @@ def describe_locked_snapshots(caller: Caller, region: str, p: Params) -> Result:
 
 # ---- storage tiers --------------------------------------------------------------------------------
 
+
 def modify_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
     with LOCK:
         snapshot = own(backend(caller.account, region), p.need("SnapshotId"))
@@ -92,10 +109,16 @@ def modify_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
         if snapshot.status != "completed":
             raise AwsError("IncorrectState", f"{snapshot.id} is {snapshot.status}")
         snapshot.storage_tier = "archive"
-        snapshot.tier = {"lastTieringStartTime": now(), "lastTieringProgress": 100,
-                         "lastTieringOperationStatus": "archival-completed", "archivalCompleteTime": now()}
-    return answer("ModifySnapshotTier", {"snapshotId": snapshot.id,
-                                         "tieringStartTime": snapshot.tier["lastTieringStartTime"]})
+        snapshot.tier = {
+            "lastTieringStartTime": now(),
+            "lastTieringProgress": 100,
+            "lastTieringOperationStatus": "archival-completed",
+            "archivalCompleteTime": now(),
+        }
+    return answer(
+        "ModifySnapshotTier",
+        {"snapshotId": snapshot.id, "tieringStartTime": snapshot.tier["lastTieringStartTime"]},
+    )
 
 
 def restore_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
@@ -109,8 +132,15 @@ def restore_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
         snapshot.tier["lastTieringOperationStatus"] = f"{kind}-restore-completed"
         if not permanent:
             snapshot.tier["restoreExpiryTime"] = now() + dt.timedelta(days=days or 1)
-    return answer("RestoreSnapshotTier", {"snapshotId": snapshot.id, "restoreStartTime": now(),
-                                          "restoreDuration": days, "isPermanentRestore": permanent})
+    return answer(
+        "RestoreSnapshotTier",
+        {
+            "snapshotId": snapshot.id,
+            "restoreStartTime": now(),
+            "restoreDuration": days,
+            "isPermanentRestore": permanent,
+        },
+    )
 
 
 def describe_snapshot_tier_status(caller: Caller, region: str, p: Params) -> Result:
@@ -121,12 +151,23 @@ def describe_snapshot_tier_status(caller: Caller, region: str, p: Params) -> Res
         for test in compile_filters(p.filters(), fields, lambda s: s.tags(state)):
             seen = [s for s in seen if test(s)]
         shown, token = page(p, seen, [], "")
-        rows = [{"snapshotId": s.id, "volumeId": s.volume_id, "status": s.status, "ownerId": s.owner_id,
-                 "tagSet": tag_set(s.tags(state)), "storageTier": s.storage_tier, **s.tier} for s in shown]
+        rows = [
+            {
+                "snapshotId": s.id,
+                "volumeId": s.volume_id,
+                "status": s.status,
+                "ownerId": s.owner_id,
+                "tagSet": tag_set(s.tags(state)),
+                "storageTier": s.storage_tier,
+                **s.tier,
+            }
+            for s in shown
+        ]
     return answer("DescribeSnapshotTierStatus", {"snapshotTierStatusSet": rows, "nextToken": token})
 
 
 # ---- tags -----------------------------------------------------------------------------------------
+
 
 def check_resources(caller: Caller, region: str, ids: list[str]) -> Any:
     """A shared snapshot may be tagged too: with tags that only the tagging account sees."""
@@ -151,7 +192,9 @@ def create_tags(caller: Caller, region: str, p: Params) -> Result:
         for each in ids:
             mine = {k for k in {**state.tags.get(each, {}), **tags} if not k.startswith("aws:")}
             if len(mine) > 50:
-                raise AwsError("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+                raise AwsError(
+                    "TagLimitExceeded", "The maximum number of Tags for a resource has been reached."
+                )
         for each in ids:
             state.tags[each].update(tags)
     return answer("CreateTags", {"return": True})
@@ -173,9 +216,12 @@ def delete_tags(caller: Caller, region: str, p: Params) -> Result:
 
 # ---- settings -------------------------------------------------------------------------------------
 
+
 def get_ebs_encryption_by_default(caller: Caller, region: str, p: Params) -> Result:
     state = backend(caller.account, region)
-    return answer("GetEbsEncryptionByDefault", {"ebsEncryptionByDefault": bool(state.ebs_encryption_by_default)})
+    return answer(
+        "GetEbsEncryptionByDefault", {"ebsEncryptionByDefault": bool(state.ebs_encryption_by_default)}
+    )
 
 
 def get_ebs_default_kms_key_id(caller: Caller, region: str, p: Params) -> Result:

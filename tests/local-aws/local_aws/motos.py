@@ -1,4 +1,5 @@
 """moto: the services that need nothing special, and what every one of them needs patched."""
+
 from __future__ import annotations
 
 import functools
@@ -30,12 +31,22 @@ class BackendRequest(MotoRequest):
 def environ(request: Request) -> dict[str, Any]:
     host, _, port = request.headers.get("host", "127.0.0.1:80").partition(":")
     result = {
-        "REQUEST_METHOD": request.method, "SCRIPT_NAME": "", "QUERY_STRING": request.query,
-        "PATH_INFO": unquote(request.path, "latin-1"), "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": host,
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": request.query,
+        "PATH_INFO": unquote(request.path, "latin-1"),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": host,
         "RAW_URI": f"{request.path}?{request.query}" if request.query else request.path,
-        "SERVER_PORT": port or "80", "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr,
-        "wsgi.input": io.BytesIO(request.body), "wsgi.multithread": True, "wsgi.multiprocess": False,
-        "wsgi.run_once": False, "CONTENT_LENGTH": str(len(request.body)),
+        "SERVER_PORT": port or "80",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": sys.stderr,
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "CONTENT_LENGTH": str(len(request.body)),
         "CONTENT_TYPE": request.headers.get("content-type", ""),
     }
     for name, value in request.headers.items():
@@ -58,12 +69,18 @@ def handlers(service: str) -> list[tuple[re.Pattern[str], Handler]]:
 def call(request: Request, service: str) -> Response:
     handler = next((h for pattern, h in handlers(service) if pattern.match(request.path)), None)
     if handler is None:
-        raise AwsError("UnknownOperationException", f"{service} has nothing at {request.method} {request.path}", 404)
+        raise AwsError(
+            "UnknownOperationException", f"{service} has nothing at {request.method} {request.path}", 404
+        )
     moto_request = BackendRequest(environ(request))
     result = handler(moto_request, moto_request.raw_url, dict(moto_request.headers))
     status, headers, body = result if isinstance(result, tuple) and len(result) == 3 else (200, {}, result)
     status = int(headers.get("status", status))
-    kept = {str(k).lower(): str(v) for k, v in headers.items() if str(k).lower() not in ("status", "content-length")}
+    kept = {
+        str(k).lower(): str(v)
+        for k, v in headers.items()
+        if str(k).lower() not in ("status", "content-length")
+    }
     return Response(status, kept, body.encode() if isinstance(body, str) else bytes(body or b""))
 
 

@@ -1,4 +1,5 @@
 """Trust policies and key policies: who may do what. Not IAM's whole language, but what these two use."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -21,7 +22,11 @@ def allows(policy: str | dict[str, Any], caller: Caller, action: str, context: d
         document = json.loads(policy) if isinstance(policy, str) else policy
     except ValueError:
         return False
-    context = {"aws:PrincipalArn": caller.role_arn or caller.arn, "aws:PrincipalAccount": caller.account, **context}
+    context = {
+        "aws:PrincipalArn": caller.role_arn or caller.arn,
+        "aws:PrincipalAccount": caller.account,
+        **context,
+    }
     allowed = False
     for statement in many(document.get("Statement")):
         actions = [a.lower() for a in many(statement.get("Action"))]

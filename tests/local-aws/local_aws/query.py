@@ -3,6 +3,7 @@
 EC2's busy calls are answered from here and not by moto's generic serializer: that one takes about a
 millisecond for every snapshot of an answer, this one about twenty microseconds.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -32,7 +33,7 @@ class Params:
             node[last] = value
 
     @classmethod
-    def parse(cls, body: bytes) -> "Params":
+    def parse(cls, body: bytes) -> Params:
         return cls(dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)))
 
     def get(self, name: str, default: str | None = None) -> str | None:
@@ -55,7 +56,9 @@ class Params:
         try:
             return int(value)
         except ValueError:
-            raise AwsError("InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid.") from None
+            raise AwsError(
+                "InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid."
+            ) from None
 
     def items(self, name: str, node: dict[str, Any] | None = None) -> list[Any]:
         """The list `name`: strings, or dictionaries for a list of structures."""
@@ -86,8 +89,10 @@ class Params:
         for spec in self.items("TagSpecification"):
             kind = spec.get("ResourceType")
             if kind != resource_type:
-                raise AwsError("InvalidParameterValue",
-                               f"'{kind}' is not a valid taggable resource type for this operation.")
+                raise AwsError(
+                    "InvalidParameterValue",
+                    f"'{kind}' is not a valid taggable resource type for this operation.",
+                )
             for key, value in self.tags("Tag", spec):
                 if key in result:
                     raise AwsError("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
@@ -103,12 +108,19 @@ class Params:
 def check_tags(tags: dict[str, str]) -> None:
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
-            raise AwsError("InvalidParameterValue", "Value ( aws: ) for parameter key is invalid. Tag keys "
-                                                    "starting with 'aws:' are reserved for internal use")
+            raise AwsError(
+                "InvalidParameterValue",
+                "Value ( aws: ) for parameter key is invalid. Tag keys "
+                "starting with 'aws:' are reserved for internal use",
+            )
         if not 1 <= len(key) <= 128:
-            raise AwsError("InvalidParameterValue", f"Tag key exceeds the maximum length of 128 characters: {key}")
+            raise AwsError(
+                "InvalidParameterValue", f"Tag key exceeds the maximum length of 128 characters: {key}"
+            )
         if len(value) > 256:
-            raise AwsError("InvalidParameterValue", f"Tag value exceeds the maximum length of 256 characters: {value}")
+            raise AwsError(
+                "InvalidParameterValue", f"Tag value exceeds the maximum length of 256 characters: {value}"
+            )
     if len(tags) > 50:
         raise AwsError("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
 
@@ -145,6 +157,8 @@ def tag_set(tags: dict[str, str]) -> list[dict[str, str]]:
 def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     rid = request_id()
     inner = "".join([element(k, v) for k, v in members.items()])
-    body = (f'<?xml version="1.0" encoding="UTF-8"?>\n<{action}Response xmlns="{NAMESPACE}">'
-            f"<requestId>{rid}</requestId>{inner}</{action}Response>")
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<{action}Response xmlns="{NAMESPACE}">'
+        f"<requestId>{rid}</requestId>{inner}</{action}Response>"
+    )
     return 200, {"content-type": "text/xml;charset=UTF-8", "x-amzn-requestid": rid}, body.encode()

@@ -1,4 +1,5 @@
 """A small HTTP/1.1 server: one thread per connection, kept alive, and able to break off on purpose."""
+
 from __future__ import annotations
 
 import os
@@ -66,7 +67,7 @@ def render(response: Response, head_only: bool = False) -> bytes:
 
 
 class Connection(socketserver.StreamRequestHandler):
-    server: "Server"
+    server: Server
     disable_nagle_algorithm = True
     rbufsize = 1 << 16
 
@@ -86,7 +87,7 @@ class Connection(socketserver.StreamRequestHandler):
                     return self.reset()
                 data = render(response, request.method == "HEAD")
                 if response.truncate:
-                    return self.connection.sendall(data[:len(data) - len(response.body) // 2])
+                    return self.connection.sendall(data[: len(data) - len(response.body) // 2])
                 self.connection.sendall(data)
                 if not keep:
                     return

@@ -1,4 +1,5 @@
 """Sharing snapshots with other accounts."""
+
 from __future__ import annotations
 
 import re
@@ -18,23 +19,31 @@ def modify_snapshot_attribute(caller: Caller, region: str, p: Params) -> Result:
     flat = [{"UserId": u} for u in p.items("UserId")] + [{"Group": g} for g in p.items("UserGroup")]
     operation = p.get("OperationType")
     if flat and operation not in ("add", "remove"):
-        raise AwsError("InvalidParameterValue", f"Value ({operation}) for parameter operationType is invalid.")
+        raise AwsError(
+            "InvalidParameterValue", f"Value ({operation}) for parameter operationType is invalid."
+        )
     add += flat if operation == "add" else []
     remove += flat if operation == "remove" else []
     if add and remove:
         raise AwsError("InvalidParameterCombination", "Only one of add or remove may be given")
     for entry in add + remove:
         if "UserId" in entry and not re.fullmatch(r"\d{12}", entry["UserId"]):
-            raise AwsError("InvalidAMIAttributeItemValue",
-                           f'Invalid attribute item value "{entry["UserId"]}" for userId item type.')
+            raise AwsError(
+                "InvalidAMIAttributeItemValue",
+                f'Invalid attribute item value "{entry["UserId"]}" for userId item type.',
+            )
         if entry.get("Group", "all") != "all":
-            raise AwsError("InvalidAMIAttributeItemValue",
-                           f'Invalid attribute item value "{entry["Group"]}" for userGroup item type.')
+            raise AwsError(
+                "InvalidAMIAttributeItemValue",
+                f'Invalid attribute item value "{entry["Group"]}" for userGroup item type.',
+            )
     with LOCK:
         snapshot = own(state, p.need("SnapshotId"))
         p.refuse_dry_run()
         if add and snapshot.encrypted and keys.aws_managed(snapshot.kms_key_id):
-            raise AwsError("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared")
+            raise AwsError(
+                "OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared"
+            )
         if snapshot.encrypted and any("Group" in entry for entry in add):
             raise AwsError("OperationNotPermitted", "Encrypted snapshots cannot be shared publicly")
         new = {e["UserId"] for e in add if "UserId" in e} - snapshot.shared_users - {caller.account}
@@ -58,7 +67,8 @@ def reset_snapshot_attribute(caller: Caller, region: str, p: Params) -> Result:
 def describe_snapshot_attribute(caller: Caller, region: str, p: Params) -> Result:
     snapshot = own(backend(caller.account, region), p.need("SnapshotId"))
     rows = [{"group": g} for g in sorted(snapshot.shared_groups)] + [
-        {"userId": u} for u in sorted(snapshot.shared_users)]
+        {"userId": u} for u in sorted(snapshot.shared_users)
+    ]
     return answer("DescribeSnapshotAttribute", {"snapshotId": snapshot.id, "createVolumePermission": rows})
 
 

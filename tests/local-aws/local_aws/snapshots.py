@@ -1,4 +1,5 @@
-"""EBS snapshots: how they are made, copied, shared and deleted."""
+"""EBS snapshots: what they are, how they are made and deleted. See also `copies` and `sharing`."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -12,18 +13,23 @@ from . import keys
 from .errors import AwsError
 from .events import emit_snapshot, snapshot_arn, volume_arn
 from .query import Params, answer, check_tags, tag_set
-from .world import KNOBS, LOCK, TIMERS, Caller, backend, backends, naive, now, partition, random_id
+from .world import KNOBS, LOCK, TIMERS, Caller, backend, backends, naive, now, random_id
 
-NOT_ACCESSIBLE = "Given key ID is not accessible"
-NO_VOLUME = "vol-ffffffff"  # what EC2 shows as the volume of a copy
 Result = tuple[int, dict[str, str], bytes]
 
 
 class Snapshot:
     """One snapshot. Its tags are in the EC2 state of whoever looks: each account has its own."""
 
-    def __init__(self, state: Any, volume_id: str, size: int, description: str = "", kms_key_id: str | None = None,
-                 seconds: float = 0.0):
+    def __init__(
+        self,
+        state: Any,
+        volume_id: str,
+        size: int,
+        description: str = "",
+        kms_key_id: str | None = None,
+        seconds: float = 0.0,
+    ):
         self.id = random_id("snap")
         self.ec2_backend = state
         self.owner_id = state.account_id
@@ -69,7 +75,7 @@ class Snapshot:
         return self.source is not None
 
     @property
-    def volume(self) -> "Snapshot":
+    def volume(self) -> Snapshot:
         return self  # moto asks for snapshot.volume.size and .encrypted
 
     def visible_to(self, account: str) -> bool:
@@ -88,18 +94,36 @@ class Snapshot:
     def announce(self) -> None:
         """Tells EventBridge how it ended, once."""
         status = self.status
-        if self.announced or status not in ("completed", "error") or self.ec2_backend.snapshots.get(self.id) is not self:
+        if (
+            self.announced
+            or status not in ("completed", "error")
+            or self.ec2_backend.snapshots.get(self.id) is not self
+        ):
             return
         self.announced = True
         self.completed_at = now()
         cause = (self.state_message or "failed") if status == "error" else ""
         if self.source:
             origin = snapshot_arn(*self.source)
-            emit_snapshot(self.owner_id, self.region, "copySnapshot", self, origin, cause, incremental="true",
-                          transferType=self.transfer.get("type", "standard"))
+            emit_snapshot(
+                self.owner_id,
+                self.region,
+                "copySnapshot",
+                self,
+                origin,
+                cause,
+                incremental="true",
+                transferType=self.transfer.get("type", "standard"),
+            )
         else:
-            emit_snapshot(self.owner_id, self.region, "createSnapshot", self,
-                          volume_arn(self.region, self.volume_id), cause)
+            emit_snapshot(
+                self.owner_id,
+                self.region,
+                "createSnapshot",
+                self,
+                volume_arn(self.region, self.volume_id),
+                cause,
+            )
 
 
 def keep(snapshot: Snapshot, tags: dict[str, str]) -> Snapshot:
@@ -142,6 +166,7 @@ def visible(account: str, region: str, snapshot_id: str) -> Snapshot | None:
 
 # ---- create ---------------------------------------------------------------------------------------
 
+
 def find_volume(state: Any, volume_id: str) -> Any:
     check_ids([volume_id], "vol", "InvalidVolumeID.Malformed")
     volume = state.volumes.get(volume_id)
@@ -157,12 +182,16 @@ def check_rates(state: Any, volume_ids: list[str]) -> None:
     for volume_id in volume_ids:
         mine = [s for s in state.snapshots.values() if s.volume_id == volume_id and not s.copied]
         if rate and any((now() - s.start_time).total_seconds() < rate for s in mine):
-            raise AwsError("SnapshotCreationPerVolumeRateExceeded",
-                           "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing "
-                           "or variable sleep interval between requests.")
+            raise AwsError(
+                "SnapshotCreationPerVolumeRateExceeded",
+                "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing "
+                "or variable sleep interval between requests.",
+            )
         if limit and sum(s.status in ("pending", "error") for s in mine) >= limit:
-            raise AwsError("ConcurrentSnapshotLimitExceeded",
-                           f"Maximum allowed in-progress snapshots for a single volume exceeded: {limit}")
+            raise AwsError(
+                "ConcurrentSnapshotLimitExceeded",
+                f"Maximum allowed in-progress snapshots for a single volume exceeded: {limit}",
+            )
 
 
 def snapshot_of(state: Any, volume: Any, description: str, tags: dict[str, str]) -> Snapshot:
@@ -193,9 +222,14 @@ def create_snapshots(caller: Caller, region: str, p: Params) -> Result:
         attached = [(device, m.volume_id) for device, m in instance.get_block_device_mapping]
         unknown = excluded - {v for d, v in attached if d != instance.root_device_name}
         if unknown:
-            raise AwsError("InvalidParameterValue", f"Not a data volume of {instance.id}: {', '.join(sorted(unknown))}")
-        wanted = [v for d, v in attached
-                  if v not in excluded and not (without_boot and d == instance.root_device_name)]
+            raise AwsError(
+                "InvalidParameterValue", f"Not a data volume of {instance.id}: {', '.join(sorted(unknown))}"
+            )
+        wanted = [
+            v
+            for d, v in attached
+            if v not in excluded and not (without_boot and d == instance.root_device_name)
+        ]
         if not wanted:
             raise AwsError("InvalidParameterCombination", "No volumes are left to snapshot")
         check_rates(state, wanted)
@@ -205,7 +239,9 @@ def create_snapshots(caller: Caller, region: str, p: Params) -> Result:
             if p.get("CopyTagsFromSource") == "volume":
                 copied = {k: v for k, v in state.tags.get(volume_id, {}).items() if not k.startswith("aws:")}
             check_tags({**copied, **tags})
-            made.append(snapshot_of(state, state.volumes[volume_id], p.get("Description") or "", {**copied, **tags}))
+            made.append(
+                snapshot_of(state, state.volumes[volume_id], p.get("Description") or "", {**copied, **tags})
+            )
         for each in made:
             each.start_time = made[0].start_time
     rows = []
@@ -218,63 +254,15 @@ def create_snapshots(caller: Caller, region: str, p: Params) -> Result:
 
 def check_description(p: Params) -> None:
     if len(p.get("Description") or "") > 255:
-        raise AwsError("InvalidParameterValue", "Character sets beyond ASCII are not supported, and the description "
-                                                "must not exceed 255 characters.")
-
-
-# ---- copy -----------------------------------------------------------------------------------------
-
-def copy_snapshot(caller: Caller, region: str, p: Params) -> Result:
-    state, tags = backend(caller.account, region), p.tag_specification("snapshot")
-    source_id, source_region = p.need("SourceSnapshotId"), p.need("SourceRegion")
-    encrypt, key, minutes = p.flag("Encrypted"), p.get("KmsKeyId"), p.number("CompletionDurationMinutes")
-    check_ids([source_id])
-    check_description(p)
-    if (p.get("Encrypted") or "").lower() == "false":
-        raise AwsError("InvalidParameterValue", "You cannot set the parameter Encrypted to false")
-    if key and not encrypt:
-        raise AwsError("InvalidParameterDependency",
-                       "The parameter KmsKeyId requires the parameter Encrypted to be set.")
-    if minutes is not None and (minutes % 15 or not 15 <= minutes <= 2880):
-        raise AwsError("InvalidParameterValue",
-                       f"Value ( {minutes} ) for parameter completionDurationMinutes is invalid.")
-    with LOCK:
-        source, failure = visible(caller.account, source_region, source_id), None
-        if source is None and KNOBS["copy_refusal"] == "sync":
-            raise not_found(source_id)
-        if source is not None and (source.status != "completed" or source.storage_tier != "standard"):
-            raise AwsError("IncorrectState", f"{source_id} is {source.status}")
-        p.refuse_dry_run()
-        limit = KNOBS["copy_limit"]
-        if limit and sum(s.copied and s.status == "pending" for s in state.snapshots.values()) >= limit:
-            raise AwsError("ResourceLimitExceeded", f"Too many snapshot copies in progress. The limit is {limit} for "
-                                                    f"this destination region.")
-        arn = None
-        if source is None:
-            failure = "Source snapshot is not found"
-        elif source.encrypted or encrypt or state.ebs_encryption_by_default:
-            wanted = key or keys.default_key(caller.account, region)
-            arn = keys.usable(caller, region, wanted)
-            if arn is None or (source.encrypted and keys.usable(caller, source_region, source.kms_key_id) is None):
-                failure = NOT_ACCESSIBLE
-                found = keys.find(caller.account, region, wanted)
-                arn = arn or (found.arn if found else key_arn(caller.account, region, wanted))
-        made = Snapshot(state, NO_VOLUME, source.size if source else 1, p.get("Description") or "", arn,
-                        KNOBS["copy_seconds"])
-        made.source, made.failure = (source_region, source_id), failure
-        made.transfer = {"type": "time-based", "minutes": minutes} if minutes else {"type": "standard"}
-        keep(made, tags)
-    return answer("CopySnapshot", {"snapshotId": made.id, "tagSet": tag_set(tags)})
-
-
-def key_arn(account: str, region: str, name: str) -> str:
-    if name.startswith("arn:"):
-        return name
-    what = name if name.startswith("alias/") else f"key/{name}"
-    return f"arn:{partition(region)}:kms:{region}:{account}:{what}"
+        raise AwsError(
+            "InvalidParameterValue",
+            "Character sets beyond ASCII are not supported, and the description "
+            "must not exceed 255 characters.",
+        )
 
 
 # ---- delete ---------------------------------------------------------------------------------------
+
 
 def delete_snapshot(caller: Caller, region: str, p: Params) -> Result:
     state = backend(caller.account, region)
@@ -283,8 +271,9 @@ def delete_snapshot(caller: Caller, region: str, p: Params) -> Result:
         p.refuse_dry_run()
         for image in list(state.amis.values()):
             if any(m.get("Ebs", {}).get("SnapshotId") == snapshot.id for m in image.block_device_mappings):
-                raise AwsError("InvalidSnapshot.InUse",
-                               f"The snapshot {snapshot.id} is currently in use by {image.id}")
+                raise AwsError(
+                    "InvalidSnapshot.InUse", f"The snapshot {snapshot.id} is currently in use by {image.id}"
+                )
         if snapshot.lock and snapshot.lock["lockExpiresOn"] > now():
             raise AwsError("OperationNotPermitted", f"The snapshot '{snapshot.id}' is locked.")
         forget(snapshot)
@@ -300,11 +289,20 @@ def forget(snapshot: Snapshot) -> None:
 def view(snapshot: Snapshot, viewer: Any) -> dict[str, Any]:
     """The members of EC2's Snapshot as account `viewer` sees them."""
     status = snapshot.status
-    row = {"snapshotId": snapshot.id, "volumeId": snapshot.volume_id, "status": status,
-           "startTime": snapshot.start_time, "progress": snapshot.progress, "ownerId": snapshot.owner_id,
-           "volumeSize": snapshot.size, "description": snapshot.description, "encrypted": snapshot.encrypted,
-           "kmsKeyId": snapshot.kms_key_id, "storageTier": snapshot.storage_tier,
-           "tagSet": tag_set(snapshot.tags(viewer)) or None}
+    row = {
+        "snapshotId": snapshot.id,
+        "volumeId": snapshot.volume_id,
+        "status": status,
+        "startTime": snapshot.start_time,
+        "progress": snapshot.progress,
+        "ownerId": snapshot.owner_id,
+        "volumeSize": snapshot.size,
+        "description": snapshot.description,
+        "encrypted": snapshot.encrypted,
+        "kmsKeyId": snapshot.kms_key_id,
+        "storageTier": snapshot.storage_tier,
+        "tagSet": tag_set(snapshot.tags(viewer)) or None,
+    }
     if snapshot.state_message:
         row["statusMessage"] = snapshot.state_message
     if snapshot.copied:
@@ -318,8 +316,9 @@ def view(snapshot: Snapshot, viewer: Any) -> dict[str, Any]:
 def install() -> None:
     """moto makes snapshots too, for images; and its volumes follow EC2's default encryption."""
 
-    def moto_create_snapshot(self: Any, volume_id: str, description: str, owner_id: str | None = None,
-                             from_ami: str | None = None) -> Snapshot:
+    def moto_create_snapshot(
+        self: Any, volume_id: str, description: str, owner_id: str | None = None, from_ami: str | None = None
+    ) -> Snapshot:
         made = snapshot_of(self, self.get_volume(volume_id), description or "", {})
         made.announced = from_ami is not None
         return made
@@ -341,7 +340,6 @@ def install() -> None:
 
 
 ACTIONS = {
-    "CopySnapshot": copy_snapshot,
     "CreateSnapshot": create_snapshot,
     "CreateSnapshots": create_snapshots,
     "DeleteSnapshot": delete_snapshot,

@@ -2,6 +2,7 @@
 
 Imported with the first call to Step Functions: moto's interpreter takes a second to load.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,9 +19,9 @@ def text(value: Any) -> str:
 def install() -> None:
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (  # noqa: F401
         state_task_service_aws_sdk as sdk,
-        state_task_service_factory,
     )
     from moto.stepfunctions.parser.asl.utils import boto_client as clients
+
     plain = clients.boto_client_for
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
@@ -28,8 +29,10 @@ def install() -> None:
         match = re.search(r":iam::(\d{12}):", getattr(state_credentials, "role_arn", None) or "")
         if match:
             account = match.group(1)
-            client.meta.events.register("before-send.*", lambda request, **_: request.headers.__setitem__(
-                "x-moto-account-id", account))
+            client.meta.events.register(
+                "before-send.*",
+                lambda request, **_: request.headers.__setitem__("x-moto-account-id", account),
+            )
         return client
 
     for module in list(sys.modules.values()):
@@ -42,4 +45,6 @@ def install() -> None:
         env.stack.append(json.loads(json.dumps(env.stack.pop(), default=text)))
 
     sdk.StateTaskServiceAwsSdk._eval_service_task = eval_service_task
-    sdk._SERVICE_ERROR_NAMES.update({"ec2": "Ec2", "backup": "Backup", "kms": "Kms", "sts": "Sts", "ssm": "Ssm"})
+    sdk._SERVICE_ERROR_NAMES.update(
+        {"ec2": "Ec2", "backup": "Backup", "kms": "Kms", "sts": "Sts", "ssm": "Ssm"}
+    )

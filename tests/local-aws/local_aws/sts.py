@@ -1,4 +1,5 @@
 """STS: AssumeRole and GetCallerIdentity."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,8 +20,10 @@ ROLE_ARN = re.compile(r"arn:(aws[\w-]*):iam::(\d{12}):role/(.+)")
 
 def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     rid = request_id()
-    body = (f'<{action}Response xmlns="{NAMESPACE}">{element(f"{action}Result", members)}'
-            f"<ResponseMetadata><RequestId>{rid}</RequestId></ResponseMetadata></{action}Response>")
+    body = (
+        f'<{action}Response xmlns="{NAMESPACE}">{element(f"{action}Result", members)}'
+        f"<ResponseMetadata><RequestId>{rid}</RequestId></ResponseMetadata></{action}Response>"
+    )
     return 200, {"content-type": "text/xml", "x-amzn-requestid": rid}, body.encode()
 
 
@@ -35,9 +38,12 @@ def find_role(arn: str) -> Any:
 def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
     arn, name = p.need("RoleArn"), p.need("RoleSessionName")
     if not re.fullmatch(r"[\w+=,.@-]{2,64}", name):
-        raise AwsError("ValidationError", f"1 validation error detected: Value '{name}' at 'roleSessionName' failed "
-                                          r"to satisfy constraint: Member must satisfy regular expression pattern: "
-                                          r"[\w+=,.@-]*")
+        raise AwsError(
+            "ValidationError",
+            f"1 validation error detected: Value '{name}' at 'roleSessionName' failed "
+            r"to satisfy constraint: Member must satisfy regular expression pattern: "
+            r"[\w+=,.@-]*",
+        )
     seconds = p.number("DurationSeconds") or 3600
     context = {"sts:RoleSessionName": name}
     if p.get("ExternalId"):
@@ -45,22 +51,36 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
     with LOCK:
         role = find_role(arn)
         if role is None or not allows(role.assume_role_policy_document, caller, "sts:AssumeRole", context):
-            raise AwsError("AccessDenied", f"User: {caller.arn} is not authorized to perform: sts:AssumeRole "
-                                           f"on resource: {arn}")
+            raise AwsError(
+                "AccessDenied",
+                f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+            )
         if not 900 <= seconds <= int(role.max_session_duration or 3600):
-            raise AwsError("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for "
-                                              "this role.")
+            raise AwsError(
+                "ValidationError",
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            )
         key = new_access_key()
         session = Session(ROLE_ARN.fullmatch(arn).group(2), arn, name, now() + dt.timedelta(seconds=seconds))
         WORLD.sessions[key] = session
-    return answer("AssumeRole", {
-        "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": session.arn},
-        "Credentials": {"AccessKeyId": key, "SecretAccessKey": secrets.token_urlsafe(30),
-                        "SessionToken": secrets.token_urlsafe(120), "Expiration": timestamp(session.expires)}})
+    return answer(
+        "AssumeRole",
+        {
+            "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": session.arn},
+            "Credentials": {
+                "AccessKeyId": key,
+                "SecretAccessKey": secrets.token_urlsafe(30),
+                "SessionToken": secrets.token_urlsafe(120),
+                "Expiration": timestamp(session.expires),
+            },
+        },
+    )
 
 
 def get_caller_identity(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
-    return answer("GetCallerIdentity", {"Arn": caller.arn, "UserId": caller.user_id, "Account": caller.account})
+    return answer(
+        "GetCallerIdentity", {"Arn": caller.arn, "UserId": caller.user_id, "Account": caller.account}
+    )
 
 
 ACTIONS = {"AssumeRole": assume_role, "GetCallerIdentity": get_caller_identity}

@@ -3,6 +3,7 @@
 Volumes, instances, images and tags live in moto's own EC2 backends, one for each account and Region;
 snapshots live there too, but are of our own class (see `snapshots`).
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,19 +28,19 @@ from .errors import AwsError
 LOCK = threading.RLock()
 
 KNOBS: dict[str, Any] = {
-    "snapshot_seconds": 0.3,        # CreateSnapshot stays pending this long; negative: for ever
-    "copy_seconds": 0.3,            # CopySnapshot stays pending this long; negative: for ever
-    "copy_limit": 20,               # pending copies per account and destination Region; 0: no limit
-    "copy_refusal": "sync",         # unknown source: "sync" refuses, "async" ends in State=error
-    "snapshot_rate_seconds": 0,     # SnapshotCreationPerVolumeRateExceeded within this time; 0: off
-    "concurrent_snapshots": 0,      # ConcurrentSnapshotLimitExceeded per volume above this; 0: off
-    "key_policies": False,          # foreign KMS keys need a key policy that names the caller
-    "duplicate_events": 0,          # every event is delivered this many times more
-    "drop_events": 0,               # the next n events are lost; negative: all
-    "delay_events": 0,              # seconds between an event and its delivery
-    "async_retries": 0,             # further tries after a function error (Lambda's default is 2)
-    "async_retry_seconds": 60,      # time before such a try
-    "function_timeout": 960,        # how long a worker waits for a function's answer
+    "snapshot_seconds": 0.3,  # CreateSnapshot stays pending this long; negative: for ever
+    "copy_seconds": 0.3,  # CopySnapshot stays pending this long; negative: for ever
+    "copy_limit": 20,  # pending copies per account and destination Region; 0: no limit
+    "copy_refusal": "sync",  # unknown source: "sync" refuses, "async" ends in State=error
+    "snapshot_rate_seconds": 0,  # SnapshotCreationPerVolumeRateExceeded within this time; 0: off
+    "concurrent_snapshots": 0,  # ConcurrentSnapshotLimitExceeded per volume above this; 0: off
+    "key_policies": False,  # foreign KMS keys need a key policy that names the caller
+    "duplicate_events": 0,  # every event is delivered this many times more
+    "drop_events": 0,  # the next n events are lost; negative: all
+    "delay_events": 0,  # seconds between an event and its delivery
+    "async_retries": 0,  # further tries after a function error (Lambda's default is 2)
+    "async_retry_seconds": 60,  # time before such a try
+    "function_timeout": 960,  # how long a worker waits for a function's answer
 }
 DEFAULTS = dict(KNOBS)
 
@@ -71,6 +72,7 @@ def random_id(prefix: str) -> str:
 
 
 # ---- timers: one thread for everything that happens later -----------------------------------------
+
 
 class Timers(threading.Thread):
     def __init__(self) -> None:
@@ -104,6 +106,7 @@ class Timers(threading.Thread):
                 what()
             except Exception:  # a late event must not end all later ones
                 import traceback
+
                 traceback.print_exc()
             finally:
                 self.running = 0
@@ -115,9 +118,11 @@ DELAYS = Timers()  # events and retries under way
 
 # ---- who calls ------------------------------------------------------------------------------------
 
+
 @dataclass
 class Session:
     """Credentials made by AssumeRole."""
+
     account: str
     role_arn: str
     name: str
@@ -161,7 +166,9 @@ def caller_of(key: str) -> Caller:
     if session:
         if session.expires < now():
             raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
-        return Caller(session.account, session.arn, session.role_arn, f"AROA{session.account}EXAMPL:{session.name}")
+        return Caller(
+            session.account, session.arn, session.role_arn, f"AROA{session.account}EXAMPL:{session.name}"
+        )
     if key.startswith("ASIA"):
         raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.")
     for account, parts in list(iam_backends.items()):
@@ -183,6 +190,7 @@ def current_caller() -> Caller:
 
 
 # ---- EC2 state ------------------------------------------------------------------------------------
+
 
 def backend(account: str, region: str) -> Any:
     """moto's EC2 state of one account and Region, made on first use."""

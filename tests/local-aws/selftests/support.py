@@ -1,4 +1,5 @@
 """What the self-tests share: the server, clients by account, the control plane."""
+
 from __future__ import annotations
 
 import contextlib
@@ -30,7 +31,9 @@ _SESSION = boto3.session.Session()
 def server() -> Iterator[str]:
     global URL
     command = [sys.executable, "-m", "local_aws", "--port", "0", "--until-stdin-closes"]
-    with subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         line = process.stdout.readline()
         if not line.startswith("ready http://127.0.0.1:"):
             raise RuntimeError(f"the server did not start: {line!r}")
@@ -53,10 +56,21 @@ def control(method: str, path: str, body: Any = None) -> Any:
 
 
 def client(service: str, key: str = MEMBER, region: str = REGION, retries: int = 1, **more: Any) -> Any:
-    config = Config(retries={"total_max_attempts": retries, "mode": "standard"}, max_pool_connections=32,
-                    read_timeout=more.pop("read_timeout", 30), parameter_validation=False)
-    return _SESSION.client(service, region_name=region, endpoint_url=URL, config=config,
-                           aws_access_key_id=key, aws_secret_access_key=more.pop("secret", "secret"), **more)
+    config = Config(
+        retries={"total_max_attempts": retries, "mode": "standard"},
+        max_pool_connections=32,
+        read_timeout=more.pop("read_timeout", 30),
+        parameter_validation=False,
+    )
+    return _SESSION.client(
+        service,
+        region_name=region,
+        endpoint_url=URL,
+        config=config,
+        aws_access_key_id=key,
+        aws_secret_access_key=more.pop("secret", "secret"),
+        **more,
+    )
 
 
 def until(check: Any, seconds: float = 10) -> Any:
@@ -95,8 +109,11 @@ class Case(unittest.TestCase):
         return (ec2 or self.ec2).create_snapshot(VolumeId=volume or self.volume(), **more)["SnapshotId"]
 
     def share(self, snapshot: str, account: str = VAULT) -> None:
-        self.ec2.modify_snapshot_attribute(SnapshotId=snapshot, Attribute="createVolumePermission",
-                                           CreateVolumePermission={"Add": [{"UserId": account}]})
+        self.ec2.modify_snapshot_attribute(
+            SnapshotId=snapshot,
+            Attribute="createVolumePermission",
+            CreateVolumePermission={"Add": [{"UserId": account}]},
+        )
 
     def key(self, account: str = MEMBER, region: str = REGION, **more: Any) -> str:
         return client("kms", account, region).create_key(**more)["KeyMetadata"]["Arn"]

@@ -1,4 +1,5 @@
 """Who calls, in which account and Region; keys and parameters."""
+
 from __future__ import annotations
 
 import json
@@ -8,8 +9,13 @@ from .support import CENTRAL, MEMBER, OTHER, REGION, VAULT, Case, client, contro
 
 class Roles(Case):
     def trust(self, **statement: object) -> str:
-        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", **statement}]}
-        role = client("iam").create_role(RoleName=f"r{id(statement)}", AssumeRolePolicyDocument=json.dumps(document))
+        document = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", **statement}],
+        }
+        role = client("iam").create_role(
+            RoleName=f"r{id(statement)}", AssumeRolePolicyDocument=json.dumps(document)
+        )
         return role["Role"]["Arn"]
 
     def assume(self, arn: str, account: str = CENTRAL, **more: str) -> dict:
@@ -17,14 +23,21 @@ class Roles(Case):
 
     def with_session(self, service: str, answer: dict, region: str = REGION) -> object:
         c = answer["Credentials"]
-        return client(service, c["AccessKeyId"], region, secret=c["SecretAccessKey"],
-                      aws_session_token=c["SessionToken"])
+        return client(
+            service,
+            c["AccessKeyId"],
+            region,
+            secret=c["SecretAccessKey"],
+            aws_session_token=c["SessionToken"],
+        )
 
     def test_acts_in_the_roles_account(self) -> None:
         arn = self.trust(Principal={"AWS": f"arn:aws:iam::{CENTRAL}:root"})
         answer = self.assume(arn)
-        self.assertEqual(answer["AssumedRoleUser"]["Arn"],
-                         f"arn:aws:sts::{MEMBER}:assumed-role/{arn.split('/')[-1]}/session")
+        self.assertEqual(
+            answer["AssumedRoleUser"]["Arn"],
+            f"arn:aws:sts::{MEMBER}:assumed-role/{arn.split('/')[-1]}/session",
+        )
         self.assertEqual(self.with_session("sts", answer).get_caller_identity()["Account"], MEMBER)
         volume = self.volume()
         seen = self.with_session("ec2", answer).describe_volumes()["Volumes"]
@@ -37,8 +50,11 @@ class Roles(Case):
     def test_refusals(self) -> None:
         ghost = f"arn:aws:iam::{MEMBER}:role/ghost"
         message = self.refused("AccessDenied", self.assume, arn=ghost)
-        self.assertEqual(message, f"User: arn:aws:iam::{CENTRAL}:root is not authorized to perform: sts:AssumeRole "
-                                  f"on resource: {ghost}")
+        self.assertEqual(
+            message,
+            f"User: arn:aws:iam::{CENTRAL}:root is not authorized to perform: sts:AssumeRole "
+            f"on resource: {ghost}",
+        )
         other = self.trust(Principal={"AWS": VAULT})
         self.refused("AccessDenied", self.assume, arn=other)
         self.assume(other, VAULT)
@@ -46,14 +62,18 @@ class Roles(Case):
         self.refused("AccessDenied", self.assume, arn=strict)
         self.refused("AccessDenied", self.assume, arn=strict, ExternalId="e-2")
         self.assume(strict, ExternalId="e-1")
-        self.refused("AccessDenied", self.assume, arn=self.trust(Principal={"Service": "lambda.amazonaws.com"}))
+        self.refused(
+            "AccessDenied", self.assume, arn=self.trust(Principal={"Service": "lambda.amazonaws.com"})
+        )
         self.assume(self.trust(Principal="*"))
 
     def test_chains_by_role_arn(self) -> None:
         first = self.trust(Principal={"AWS": CENTRAL})
         second = self.trust(Principal={"AWS": first})
         self.refused("AccessDenied", self.assume, arn=second)
-        chained = self.with_session("sts", self.assume(first)).assume_role(RoleArn=second, RoleSessionName="s2")
+        chained = self.with_session("sts", self.assume(first)).assume_role(
+            RoleArn=second, RoleSessionName="s2"
+        )
         self.assertIn("/s2", chained["AssumedRoleUser"]["Arn"])
 
     def test_unknown_session(self) -> None:
@@ -88,8 +108,10 @@ class Keys(Case):
         kms.create_alias(AliasName="alias/mine", TargetKeyId=arn)
         for name in (arn, arn.split("/")[1], "alias/mine", f"arn:aws:kms:{REGION}:{MEMBER}:alias/mine"):
             shown = kms.describe_key(KeyId=name)["KeyMetadata"]
-            self.assertEqual((shown["Arn"], shown["KeyState"], shown["KeyUsage"], shown["KeyManager"]),
-                             (arn, "Enabled", "ENCRYPT_DECRYPT", "CUSTOMER"))
+            self.assertEqual(
+                (shown["Arn"], shown["KeyState"], shown["KeyUsage"], shown["KeyManager"]),
+                (arn, "Enabled", "ENCRYPT_DECRYPT", "CUSTOMER"),
+            )
         kms.disable_key(KeyId=arn)
         self.assertEqual(client("kms", VAULT).describe_key(KeyId=arn)["KeyMetadata"]["KeyState"], "Disabled")
         kms.enable_key(KeyId=arn)
@@ -104,8 +126,12 @@ class Keys(Case):
         signing = self.key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")
         self.assertEqual(kms.describe_key(KeyId=signing)["KeyMetadata"]["KeyUsage"], "SIGN_VERIFY")
         ghost = "11111111-2222-3333-4444-555555555555"
-        for name in (ghost, f"arn:aws:kms:{REGION}:{MEMBER}:key/{ghost}", f"arn:aws:kms:{REGION}:{VAULT}:key/{ghost}",
-                     "alias/ghost"):
+        for name in (
+            ghost,
+            f"arn:aws:kms:{REGION}:{MEMBER}:key/{ghost}",
+            f"arn:aws:kms:{REGION}:{VAULT}:key/{ghost}",
+            "alias/ghost",
+        ):
             self.refused("NotFoundException", kms.describe_key, KeyId=name)
         self.refused("NotFoundException", client("kms", MEMBER, OTHER).describe_key, KeyId=signing)
 
@@ -115,7 +141,9 @@ class Keys(Case):
         self.assertTrue(self.ec2.get_ebs_encryption_by_default()["EbsEncryptionByDefault"])
         made = self.ec2.create_volume(Size=1, AvailabilityZone=f"{REGION}a")["VolumeId"]
         shown = self.ec2.describe_volumes(VolumeIds=[made])["Volumes"][0]
-        self.assertEqual((shown["Encrypted"], shown["KmsKeyId"]), (True, self.ec2.get_ebs_default_kms_key_id()["KmsKeyId"]))
+        self.assertEqual(
+            (shown["Encrypted"], shown["KmsKeyId"]), (True, self.ec2.get_ebs_default_kms_key_id()["KmsKeyId"])
+        )
         mine = self.key()
         self.ec2.modify_ebs_default_kms_key_id(KmsKeyId=mine)
         self.assertEqual(self.ec2.get_ebs_default_kms_key_id()["KmsKeyId"], mine)
@@ -126,12 +154,15 @@ class Services(Case):
     def test_parameters_page(self) -> None:
         ssm = client("ssm")
         for i in range(23):
-            ssm.put_parameter(Name=f"/snapferry/p{i:02}", Value=f"v{i}", Type="SecureString" if i % 2 else "String")
+            ssm.put_parameter(
+                Name=f"/snapferry/p{i:02}", Value=f"v{i}", Type="SecureString" if i % 2 else "String"
+            )
         ssm.put_parameter(Name="/other/p", Value="v", Type="String")
         found, token, pages = [], {}, 0
         while True:
-            answer = ssm.get_parameters_by_path(Path="/snapferry/", Recursive=True, WithDecryption=True,
-                                                MaxResults=10, **token)
+            answer = ssm.get_parameters_by_path(
+                Path="/snapferry/", Recursive=True, WithDecryption=True, MaxResults=10, **token
+            )
             found += [(p["Name"], p["Value"]) for p in answer["Parameters"]]
             pages += 1
             if not answer.get("NextToken"):
@@ -143,18 +174,31 @@ class Services(Case):
         self.assertNotEqual(hidden, "v1")
 
     def test_the_others_answer(self) -> None:
-        client("cloudwatch").put_metric_data(Namespace="Snapferry", MetricData=[{"MetricName": "m", "Value": 1}])
-        self.assertEqual(client("cloudwatch").list_metrics(Namespace="Snapferry")["Metrics"][0]["MetricName"], "m")
+        client("cloudwatch").put_metric_data(
+            Namespace="Snapferry", MetricData=[{"MetricName": "m", "Value": 1}]
+        )
+        self.assertEqual(
+            client("cloudwatch").list_metrics(Namespace="Snapferry")["Metrics"][0]["MetricName"], "m"
+        )
         client("organizations").create_organization(FeatureSet="ALL")
         self.assertEqual(len(client("organizations").list_accounts()["Accounts"]), 1)
         client("scheduler").create_schedule(
-            Name="s", ScheduleExpression="rate(1 hour)", FlexibleTimeWindow={"Mode": "OFF"},
-            Target={"Arn": f"arn:aws:lambda:{REGION}:{MEMBER}:function:f", "RoleArn": f"arn:aws:iam::{MEMBER}:role/r"})
+            Name="s",
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={
+                "Arn": f"arn:aws:lambda:{REGION}:{MEMBER}:function:f",
+                "RoleArn": f"arn:aws:iam::{MEMBER}:role/r",
+            },
+        )
         self.assertEqual(client("scheduler").get_schedule(Name="s")["Name"], "s")
         self.assertEqual(client("lambda").list_functions()["Functions"], [])
         backup = client("backup")
         backup.create_backup_vault(BackupVaultName="v")
-        wanted = {"ResourceArn": f"arn:aws:ec2:{REGION}:{MEMBER}:volume/vol-1", "IamRoleArn": "arn:aws:iam::1:role/r"}
+        wanted = {
+            "ResourceArn": f"arn:aws:ec2:{REGION}:{MEMBER}:volume/vol-1",
+            "IamRoleArn": "arn:aws:iam::1:role/r",
+        }
         job = backup.start_backup_job(BackupVaultName="v", **wanted)["BackupJobId"]
         self.assertEqual(backup.describe_backup_job(BackupJobId=job)["State"], "COMPLETED")
         self.refused("ResourceNotFoundException", backup.start_backup_job, BackupVaultName="ghost", **wanted)

@@ -1,4 +1,5 @@
 """The control plane, faults, and HTTP itself."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -32,66 +33,129 @@ class Steering(Case):
 
     def test_snapshot(self) -> None:
         snapshot = self.snapshot()
-        control("POST", "snapshot", {"id": snapshot, "state": "error", "state_message": "m",
-                                     "start_time": "2026-01-02T03:04:05Z", "tags": {"a": "b"}})
+        control(
+            "POST",
+            "snapshot",
+            {
+                "id": snapshot,
+                "state": "error",
+                "state_message": "m",
+                "start_time": "2026-01-02T03:04:05Z",
+                "tags": {"a": "b"},
+            },
+        )
         shown = self.described(snapshot)
-        self.assertEqual((shown["State"], shown["StateMessage"], shown["Tags"]),
-                         ("error", "m", [{"Key": "a", "Value": "b"}]))
+        self.assertEqual(
+            (shown["State"], shown["StateMessage"], shown["Tags"]),
+            ("error", "m", [{"Key": "a", "Value": "b"}]),
+        )
         self.assertEqual(shown["StartTime"], dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc))
         with self.assertRaisesRegex(AssertionError, "no such snapshot"):
             control("POST", "snapshot", {"id": "snap-1"})
 
     def test_age(self) -> None:
         volume = self.volume()
-        theirs = self.snapshot(control("POST", "seed", {"account": VAULT, "region": REGION})["volumes"][0], self.vault)
-        mine = self.snapshot(volume, Description="policy: p slot: 2026-11-22T02:00:00Z volume: v", TagSpecifications=tags(
-            **{"snapferry:slot": "2026-11-22T02:00:00Z", "snapferry:expires-at": "2026-12-01T00:00:00Z", "x": "y"}))
+        theirs = self.snapshot(
+            control("POST", "seed", {"account": VAULT, "region": REGION})["volumes"][0], self.vault
+        )
+        mine = self.snapshot(
+            volume,
+            Description="policy: p slot: 2026-11-22T02:00:00Z volume: v",
+            TagSpecifications=tags(
+                **{
+                    "snapferry:slot": "2026-11-22T02:00:00Z",
+                    "snapferry:expires-at": "2026-12-01T00:00:00Z",
+                    "x": "y",
+                }
+            ),
+        )
         before = {s["id"]: s for s in control("GET", "snapshots")}
         self.assertEqual(control("POST", "age", {"days": 3, "accounts": [MEMBER]}), {"snapshots": 1})
         after = {s["id"]: s for s in control("GET", "snapshots")}
-        self.assertEqual(after[mine]["tags"], {"snapferry:slot": "2026-11-19T02:00:00Z", "x": "y",
-                                               "snapferry:expires-at": "2026-11-28T00:00:00Z"})
+        self.assertEqual(
+            after[mine]["tags"],
+            {
+                "snapferry:slot": "2026-11-19T02:00:00Z",
+                "x": "y",
+                "snapferry:expires-at": "2026-11-28T00:00:00Z",
+            },
+        )
         self.assertEqual(after[mine]["description"], "policy: p slot: 2026-11-19T02:00:00Z volume: v")
         self.assertEqual(after[theirs], before[theirs])
-        moved = dt.datetime.fromisoformat(before[mine]["start_time"][:-1]) - \
-            dt.datetime.fromisoformat(after[mine]["start_time"][:-1])
+        moved = dt.datetime.fromisoformat(before[mine]["start_time"][:-1]) - dt.datetime.fromisoformat(
+            after[mine]["start_time"][:-1]
+        )
         self.assertEqual(moved.days, 3)
 
     def test_dumps(self) -> None:
         key = self.key()
         volume = self.volume(kms_key=key, size=4, tags={"t": "1"}, volume_type="io2")
-        row, = control("GET", f"volumes?account={MEMBER}&region={REGION}")
-        self.assertEqual((row["id"], row["size"], row["type"], row["key"], row["tags"], row["attached_to"]),
-                         (volume, 4, "io2", key, {"t": "1"}, []))
+        (row,) = control("GET", f"volumes?account={MEMBER}&region={REGION}")
+        self.assertEqual(
+            (row["id"], row["size"], row["type"], row["key"], row["tags"], row["attached_to"]),
+            (volume, 4, "io2", key, {"t": "1"}, []),
+        )
         snapshot = self.snapshot(volume)
         self.share(snapshot)
-        row, = control("GET", "snapshots")
-        self.assertEqual((row["id"], row["account"], row["region"], row["volume"], row["state"], row["encrypted"],
-                          row["key"], row["shared_with"], row["copied"], row["source"], row["lock"]),
-                         (snapshot, MEMBER, REGION, volume, "completed", True, key, [VAULT], False, None, None))
+        (row,) = control("GET", "snapshots")
+        self.assertEqual(
+            (
+                row["id"],
+                row["account"],
+                row["region"],
+                row["volume"],
+                row["state"],
+                row["encrypted"],
+                row["key"],
+                row["shared_with"],
+                row["copied"],
+                row["source"],
+                row["lock"],
+            ),
+            (snapshot, MEMBER, REGION, volume, "completed", True, key, [VAULT], False, None, None),
+        )
 
     def test_calls(self) -> None:
         self.volume()
         self.ec2.describe_volumes()
         self.ec2.describe_volumes(Filters=[{"Name": "volume-type", "Values": ["gp3"]}])
-        self.refused("InvalidSnapshot.NotFound", client("ec2", VAULT, OTHER).delete_snapshot,
-                     SnapshotId="snap-0123456789abcdef0")
+        self.refused(
+            "InvalidSnapshot.NotFound",
+            client("ec2", VAULT, OTHER).delete_snapshot,
+            SnapshotId="snap-0123456789abcdef0",
+        )
         found = control("GET", "calls?action=DescribeVolumes")["calls"]
-        self.assertEqual((len(found), found[1]["params"]["Filter.1.Value.1"], found[0]["status"]), (2, "gp3", 200))
+        self.assertEqual(
+            (len(found), found[1]["params"]["Filter.1.Value.1"], found[0]["status"]), (2, "gp3", 200)
+        )
         counts = control("GET", "calls/counts")
         self.assertEqual((counts["total"], counts["errors"]), (3, 1))
-        self.assertIn({"account": VAULT, "region": OTHER, "service": "ec2", "action": "DeleteSnapshot", "count": 1,
-                       "errors": 1}, counts["counts"])
+        self.assertIn(
+            {
+                "account": VAULT,
+                "region": OTHER,
+                "service": "ec2",
+                "action": "DeleteSnapshot",
+                "count": 1,
+                "errors": 1,
+            },
+            counts["counts"],
+        )
         control("DELETE", "calls")
         self.assertEqual(control("GET", "calls/counts")["total"], 0)
 
 
 class Faults(Case):
     def test_errors_by_protocol(self) -> None:
-        control("POST", "faults", [
-            {"action": "DescribeVolumes", "times": 1, "code": "RequestLimitExceeded"},
-            {"service": "kms", "code": "KMSInternalException", "status": 500, "times": 1},
-            {"service": "sts", "code": "AccessDenied", "message": "no", "times": 1}])
+        control(
+            "POST",
+            "faults",
+            [
+                {"action": "DescribeVolumes", "times": 1, "code": "RequestLimitExceeded"},
+                {"service": "kms", "code": "KMSInternalException", "status": 500, "times": 1},
+                {"service": "sts", "code": "AccessDenied", "message": "no", "times": 1},
+            ],
+        )
         self.refused("RequestLimitExceeded", self.ec2.describe_volumes)
         self.refused("KMSInternalException", client("kms").list_keys)
         self.assertEqual(self.refused("AccessDenied", client("sts").get_caller_identity), "no")
@@ -107,8 +171,18 @@ class Faults(Case):
 
     def test_match_and_skip(self) -> None:
         one, two = self.volume(), self.volume()
-        control("POST", "faults", {"action": ["CreateSnapshot"], "match": two, "skip": 1, "code": "InternalError",
-                                   "account": MEMBER, "region": REGION})
+        control(
+            "POST",
+            "faults",
+            {
+                "action": ["CreateSnapshot"],
+                "match": two,
+                "skip": 1,
+                "code": "InternalError",
+                "account": MEMBER,
+                "region": REGION,
+            },
+        )
         self.snapshot(one)
         self.snapshot(two)
         self.refused("InternalError", self.ec2.create_snapshot, VolumeId=two)
@@ -117,8 +191,13 @@ class Faults(Case):
 
     def test_took_effect_or_not(self) -> None:
         volume = self.volume()
-        for fault, made in [({"drop": "before"}, 0), ({"drop": "after"}, 1), ({"truncate": True}, 1),
-                            ({"code": "InternalError", "after": True}, 1), ({"code": "Unavailable"}, 0)]:
+        for fault, made in [
+            ({"drop": "before"}, 0),
+            ({"drop": "after"}, 1),
+            ({"truncate": True}, 1),
+            ({"code": "InternalError", "after": True}, 1),
+            ({"code": "Unavailable"}, 0),
+        ]:
             with self.subTest(fault=fault):
                 before = len(control("GET", "snapshots"))
                 control("DELETE", "faults")
@@ -149,8 +228,13 @@ class Http(Case):
             response.read()
         self.assertIs(connection.sock, socket)
         self.assertLess((time.time() - began) / count, 0.05)
-        connection.request("POST", "/", iter([b"Action=Describe", b"Volumes&Version=1"]),
-                           {**headers, "transfer-encoding": "chunked"}, encode_chunked=True)
+        connection.request(
+            "POST",
+            "/",
+            iter([b"Action=Describe", b"Volumes&Version=1"]),
+            {**headers, "transfer-encoding": "chunked"},
+            encode_chunked=True,
+        )
         self.assertEqual(connection.getresponse().status, 200)
         connection.close()
 

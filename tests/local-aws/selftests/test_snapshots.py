@@ -1,4 +1,5 @@
 """Making, copying, sharing, locking and deleting snapshots."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -10,23 +11,31 @@ class Create(Case):
     def test_is_pending_then_completed(self) -> None:
         control("POST", "config", {"snapshot_seconds": 0.4})
         volume = self.volume(size=9)
-        made = self.ec2.create_snapshot(VolumeId=volume, Description="d <&>", TagSpecifications=tags(a="1 & 2"))
+        made = self.ec2.create_snapshot(
+            VolumeId=volume, Description="d <&>", TagSpecifications=tags(a="1 & 2")
+        )
         self.assertEqual((made["State"], made["VolumeSize"], made["OwnerId"]), ("pending", 9, MEMBER))
         self.assertLess(abs((dt.datetime.now(dt.timezone.utc) - made["StartTime"]).total_seconds()), 30)
         self.assertEqual(self.described(made["SnapshotId"])["State"], "pending")
         until(lambda: self.described(made["SnapshotId"])["State"] == "completed")
         shown = self.described(made["SnapshotId"])
         self.assertEqual(shown["Tags"], [{"Key": "a", "Value": "1 & 2"}])
-        self.assertEqual((shown["Description"], shown["Progress"], shown["Encrypted"], shown["VolumeId"]),
-                         ("d <&>", "100%", False, volume))
+        self.assertEqual(
+            (shown["Description"], shown["Progress"], shown["Encrypted"], shown["VolumeId"]),
+            ("d <&>", "100%", False, volume),
+        )
 
     def test_refusals(self) -> None:
         volume = self.volume()
         self.refused("InvalidVolume.NotFound", self.ec2.create_snapshot, VolumeId="vol-0123456789abcdef0")
         self.refused("InvalidVolumeID.Malformed", self.ec2.create_snapshot, VolumeId="vol-xyz")
         self.refused("DryRunOperation", self.ec2.create_snapshot, VolumeId=volume, DryRun=True)
-        self.refused("InvalidParameterValue", self.ec2.create_snapshot, VolumeId=volume,
-                     TagSpecifications=tags(**{"aws:x": "1"}))
+        self.refused(
+            "InvalidParameterValue",
+            self.ec2.create_snapshot,
+            VolumeId=volume,
+            TagSpecifications=tags(**{"aws:x": "1"}),
+        )
         many = tags(**{f"k{i}": "v" for i in range(51)})
         self.refused("TagLimitExceeded", self.ec2.create_snapshot, VolumeId=volume, TagSpecifications=many)
         self.assertEqual(control("GET", "snapshots"), [])
@@ -36,7 +45,9 @@ class Create(Case):
         control("POST", "config", {"snapshot_rate_seconds": 15})
         self.snapshot(volume)
         self.refused("SnapshotCreationPerVolumeRateExceeded", self.ec2.create_snapshot, VolumeId=volume)
-        control("POST", "config", {"snapshot_rate_seconds": 0, "concurrent_snapshots": 2, "snapshot_seconds": -1})
+        control(
+            "POST", "config", {"snapshot_rate_seconds": 0, "concurrent_snapshots": 2, "snapshot_seconds": -1}
+        )
         one, _ = self.snapshot(volume), self.snapshot(volume)
         self.refused("ConcurrentSnapshotLimitExceeded", self.ec2.create_snapshot, VolumeId=volume)
         control("POST", "snapshot", {"id": one, "state": "error"})
@@ -49,16 +60,26 @@ class Create(Case):
         data = [self.volume(tags={"Name": f"data{i}", "role": "data"}) for i in range(2)]
         for volume, device in zip(data, ("/dev/sdf", "/dev/sdg")):
             self.ec2.attach_volume(VolumeId=volume, InstanceId=instance["InstanceId"], Device=device)
-        spec = {"InstanceId": instance["InstanceId"], "ExcludeBootVolume": True, "ExcludeDataVolumeIds": [data[1]]}
-        made = self.ec2.create_snapshots(InstanceSpecification=spec, CopyTagsFromSource="volume",
-                                         TagSpecifications=tags(mine="1"))["Snapshots"]
+        spec = {
+            "InstanceId": instance["InstanceId"],
+            "ExcludeBootVolume": True,
+            "ExcludeDataVolumeIds": [data[1]],
+        }
+        made = self.ec2.create_snapshots(
+            InstanceSpecification=spec, CopyTagsFromSource="volume", TagSpecifications=tags(mine="1")
+        )["Snapshots"]
         self.assertEqual([s["VolumeId"] for s in made], [data[0]])
-        self.assertEqual({t["Key"]: t["Value"] for t in made[0]["Tags"]}, {"Name": "data0", "role": "data", "mine": "1"})
-        whole = self.ec2.create_snapshots(InstanceSpecification={"InstanceId": instance["InstanceId"]})["Snapshots"]
+        self.assertEqual(
+            {t["Key"]: t["Value"] for t in made[0]["Tags"]}, {"Name": "data0", "role": "data", "mine": "1"}
+        )
+        whole = self.ec2.create_snapshots(InstanceSpecification={"InstanceId": instance["InstanceId"]})[
+            "Snapshots"
+        ]
         self.assertEqual(len(whole), 3)
         self.assertEqual(len({s["StartTime"] for s in whole}), 1)
-        found = self.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id",
-                                                    "Values": [instance["InstanceId"]]}])["Volumes"]
+        found = self.ec2.describe_volumes(
+            Filters=[{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
+        )["Volumes"]
         self.assertEqual({v["VolumeId"] for v in found} >= set(data), True)
 
 
@@ -66,12 +87,15 @@ class Copy(Case):
     def test_within_an_account(self) -> None:
         plain, key = self.snapshot(), self.key(region=OTHER)
         there = client("ec2", MEMBER, OTHER)
-        made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain, Description="c",
-                                   TagSpecifications=tags(t="1"))
+        made = there.copy_snapshot(
+            SourceRegion=REGION, SourceSnapshotId=plain, Description="c", TagSpecifications=tags(t="1")
+        )
         self.assertEqual(made["Tags"], [{"Key": "t", "Value": "1"}])
         shown = self.described(made["SnapshotId"], there)
-        self.assertEqual((shown["State"], shown["Encrypted"], shown["VolumeId"], shown["Description"]),
-                         ("completed", False, "vol-ffffffff", "c"))
+        self.assertEqual(
+            (shown["State"], shown["Encrypted"], shown["VolumeId"], shown["Description"]),
+            ("completed", False, "vol-ffffffff", "c"),
+        )
         made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain, Encrypted=True, KmsKeyId=key)
         self.assertEqual(self.described(made["SnapshotId"], there)["KmsKeyId"], key)
         made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain, Encrypted=True)
@@ -82,17 +106,31 @@ class Copy(Case):
         source_key, vault_key = self.key(), self.key(VAULT, OTHER)
         snapshot = self.snapshot(self.volume(kms_key=source_key, size=3))
         there = client("ec2", VAULT, OTHER)
-        wanted = {"SourceRegion": REGION, "SourceSnapshotId": snapshot, "Encrypted": True, "KmsKeyId": vault_key}
+        wanted = {
+            "SourceRegion": REGION,
+            "SourceSnapshotId": snapshot,
+            "Encrypted": True,
+            "KmsKeyId": vault_key,
+        }
         self.refused("InvalidSnapshot.NotFound", there.copy_snapshot, **wanted)
         self.share(snapshot)
         made = there.copy_snapshot(**wanted, CompletionDurationMinutes=60)["SnapshotId"]
         shown = self.described(made, there)
-        self.assertEqual((shown["State"], shown["KmsKeyId"], shown["OwnerId"], shown["VolumeSize"]),
-                         ("completed", vault_key, VAULT, 3))
-        self.refused("InvalidSnapshot.NotFound", there.copy_snapshot, **{**wanted, "SourceRegion": "eu-west-1"})
+        self.assertEqual(
+            (shown["State"], shown["KmsKeyId"], shown["OwnerId"], shown["VolumeSize"]),
+            ("completed", vault_key, VAULT, 3),
+        )
+        self.refused(
+            "InvalidSnapshot.NotFound", there.copy_snapshot, **{**wanted, "SourceRegion": "eu-west-1"}
+        )
         self.refused("InvalidParameterValue", there.copy_snapshot, **wanted, CompletionDurationMinutes=7)
-        self.refused("InvalidParameterDependency", there.copy_snapshot, SourceRegion=REGION,
-                     SourceSnapshotId=snapshot, KmsKeyId=vault_key)
+        self.refused(
+            "InvalidParameterDependency",
+            there.copy_snapshot,
+            SourceRegion=REGION,
+            SourceSnapshotId=snapshot,
+            KmsKeyId=vault_key,
+        )
 
     def test_with_a_bad_key_ends_in_error(self) -> None:
         control("POST", "config", {"copy_seconds": 0.2})
@@ -104,15 +142,21 @@ class Copy(Case):
         snapshot = self.snapshot(self.volume(kms_key=source))
         self.share(snapshot)
         unknown = f"arn:aws:kms:{REGION}:{VAULT}:key/11111111-2222-3333-4444-555555555555"
-        copies = [self.vault.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True,
-                                           KmsKeyId=k)["SnapshotId"] for k in (disabled, doomed, signing, unknown)]
+        copies = [
+            self.vault.copy_snapshot(
+                SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True, KmsKeyId=k
+            )["SnapshotId"]
+            for k in (disabled, doomed, signing, unknown)
+        ]
         self.assertEqual(self.described(copies[0], self.vault)["State"], "pending")
         for each in copies:
             shown = until(lambda e=each: (s := self.described(e, self.vault))["State"] == "error" and s)
             self.assertEqual(shown["StateMessage"], "Given key ID is not accessible")
         client("kms").disable_key(KeyId=source)  # the source's key counts too
         good = self.key(VAULT)
-        late = self.vault.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True, KmsKeyId=good)
+        late = self.vault.copy_snapshot(
+            SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True, KmsKeyId=good
+        )
         until(lambda: self.described(late["SnapshotId"], self.vault)["State"] == "error")
 
     def test_key_policies(self) -> None:
@@ -124,8 +168,10 @@ class Copy(Case):
         wanted = {"SourceRegion": REGION, "SourceSnapshotId": snapshot, "Encrypted": True, "KmsKeyId": mine}
         made = self.vault.copy_snapshot(**wanted)["SnapshotId"]
         self.assertEqual(self.described(made, self.vault)["State"], "error")
-        policy = ('{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:root"},'
-                  '"Action":["kms:CreateGrant","kms:DescribeKey"],"Resource":"*"}]}' % VAULT)
+        policy = (
+            '{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:root"},'
+            '"Action":["kms:CreateGrant","kms:DescribeKey"],"Resource":"*"}]}' % VAULT
+        )
         client("kms").put_key_policy(KeyId=source, PolicyName="default", Policy=policy)
         made = self.vault.copy_snapshot(**wanted)["SnapshotId"]
         self.assertEqual(self.described(made, self.vault)["State"], "completed")
@@ -134,13 +180,20 @@ class Copy(Case):
         control("POST", "config", {"copy_seconds": -1, "copy_limit": 2})
         snapshot = self.snapshot()
         there = client("ec2", MEMBER, OTHER)
-        copies = [there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot)["SnapshotId"] for _ in range(2)]
-        self.refused("ResourceLimitExceeded", there.copy_snapshot, SourceRegion=REGION, SourceSnapshotId=snapshot)
+        copies = [
+            there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot)["SnapshotId"]
+            for _ in range(2)
+        ]
+        self.refused(
+            "ResourceLimitExceeded", there.copy_snapshot, SourceRegion=REGION, SourceSnapshotId=snapshot
+        )
         control("POST", "snapshot", {"id": copies[0], "state": "completed"})
         there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot)
         self.refused("IncorrectState", self.ec2.copy_snapshot, SourceRegion=OTHER, SourceSnapshotId=copies[1])
         control("POST", "config", {"copy_refusal": "async", "copy_seconds": 0})
-        lost = self.ec2.copy_snapshot(SourceRegion=OTHER, SourceSnapshotId="snap-0123456789abcdef0")["SnapshotId"]
+        lost = self.ec2.copy_snapshot(SourceRegion=OTHER, SourceSnapshotId="snap-0123456789abcdef0")[
+            "SnapshotId"
+        ]
         self.assertEqual(self.described(lost)["StateMessage"], "Source snapshot is not found")
 
 
@@ -159,20 +212,37 @@ class Share(Case):
         self.refused("InvalidSnapshot.NotFound", self.vault.delete_snapshot, SnapshotId=snapshot)
         self.ec2.modify_snapshot_attribute(**attribute, OperationType="remove", UserIds=[VAULT])
         self.refused("InvalidSnapshot.NotFound", self.vault.describe_snapshots, SnapshotIds=[snapshot])
-        self.refused("InvalidAMIAttributeItemValue", self.ec2.modify_snapshot_attribute, **attribute,
-                     OperationType="add", UserIds=["12"])
+        self.refused(
+            "InvalidAMIAttributeItemValue",
+            self.ec2.modify_snapshot_attribute,
+            **attribute,
+            OperationType="add",
+            UserIds=["12"],
+        )
 
     def test_encrypted(self) -> None:
         mine = self.snapshot(self.volume(kms_key=self.key()))
         default = self.snapshot(self.volume(kms_key="alias/aws/ebs"))
         attribute = {"Attribute": "createVolumePermission", "OperationType": "add"}
-        self.refused("OperationNotPermitted", self.ec2.modify_snapshot_attribute, SnapshotId=default, **attribute,
-                     UserIds=[VAULT])
-        self.refused("OperationNotPermitted", self.ec2.modify_snapshot_attribute, SnapshotId=mine, **attribute,
-                     GroupNames=["all"])
+        self.refused(
+            "OperationNotPermitted",
+            self.ec2.modify_snapshot_attribute,
+            SnapshotId=default,
+            **attribute,
+            UserIds=[VAULT],
+        )
+        self.refused(
+            "OperationNotPermitted",
+            self.ec2.modify_snapshot_attribute,
+            SnapshotId=mine,
+            **attribute,
+            GroupNames=["all"],
+        )
         self.ec2.modify_snapshot_attribute(SnapshotId=mine, **attribute, UserIds=[VAULT])
-        self.assertEqual(control("GET", "snapshots")[0]["shared_with"] +
-                         control("GET", "snapshots")[1]["shared_with"], [VAULT])
+        self.assertEqual(
+            control("GET", "snapshots")[0]["shared_with"] + control("GET", "snapshots")[1]["shared_with"],
+            [VAULT],
+        )
 
 
 class Delete(Case):
@@ -185,9 +255,13 @@ class Delete(Case):
     def test_not_what_an_image_uses(self) -> None:
         snapshot = self.snapshot()
         mapping = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}]
-        image = self.ec2.register_image(Name="n", RootDeviceName="/dev/xvda", BlockDeviceMappings=mapping)["ImageId"]
+        image = self.ec2.register_image(Name="n", RootDeviceName="/dev/xvda", BlockDeviceMappings=mapping)[
+            "ImageId"
+        ]
         self.assertEqual([s["id"] for s in control("GET", "snapshots")], [snapshot])
-        self.assertIn(image, self.refused("InvalidSnapshot.InUse", self.ec2.delete_snapshot, SnapshotId=snapshot))
+        self.assertIn(
+            image, self.refused("InvalidSnapshot.InUse", self.ec2.delete_snapshot, SnapshotId=snapshot)
+        )
         filters = [{"Name": "block-device-mapping.snapshot-id", "Values": [snapshot]}]
         found = self.ec2.describe_images(Owners=["self"], Filters=filters)["Images"]
         self.assertEqual(found[0]["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"], snapshot)
@@ -209,13 +283,18 @@ class Delete(Case):
         self.ec2.lock_snapshot(SnapshotId=two, LockMode="compliance", LockDuration=1, CoolOffPeriod=1)
         self.refused("OperationNotPermitted", self.ec2.delete_snapshot, SnapshotId=one)
         shown = self.ec2.describe_locked_snapshots()["Snapshots"]
-        self.assertEqual({s["SnapshotId"]: s["LockState"] for s in shown},
-                         {one: "governance", two: "compliance-cooloff"})
+        self.assertEqual(
+            {s["SnapshotId"]: s["LockState"] for s in shown}, {one: "governance", two: "compliance-cooloff"}
+        )
         self.ec2.unlock_snapshot(SnapshotId=one)
         self.ec2.delete_snapshot(SnapshotId=one)
         control("POST", "age", {"days": 0.5})
         self.refused("OperationNotPermitted", self.ec2.unlock_snapshot, SnapshotId=two)
         control("POST", "age", {"days": 1})
         self.ec2.delete_snapshot(SnapshotId=two)
-        self.refused("InvalidParameterCombination", self.ec2.lock_snapshot, SnapshotId=self.snapshot(),
-                     LockMode="governance")
+        self.refused(
+            "InvalidParameterCombination",
+            self.ec2.lock_snapshot,
+            SnapshotId=self.snapshot(),
+            LockMode="governance",
+        )
