@@ -2,14 +2,23 @@
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
+use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::{Place, Snapshot};
 use snapferry_tests::stage::{AWAY, HOME, MEMBERS, Stage, TARGETS, VAULT};
 
 use crate::common::{count, failed, night, nightly, slot, vault_policy};
 
-#[test]
-fn snapshots_reach_the_vault_and_both_sides_rotate() -> Result<()> {
-    let stage = Stage::new("main-job")?;
+/// A member with a plain and an encrypted volume, a vault with a key in each target Region, and both functions.
+struct Cast {
+    stage: Stage,
+    plain: String,
+    keys: [String; 2],
+    rotate: Lambda,
+    copy: Lambda,
+}
+
+fn cast(name: &str) -> Result<Cast> {
+    let stage = Stage::new(name)?;
     let member = Place {
         account: MEMBERS[0],
         region: HOME,
@@ -20,14 +29,11 @@ fn snapshots_reach_the_vault_and_both_sides_rotate() -> Result<()> {
         .aws
         .volumes(member, 1, &json!({"tags": tags}))?
         .remove(0);
-    let encrypted = stage
-        .aws
-        .volumes(
-            member,
-            1,
-            &json!({"tags": {"Backup": "daily"}, "kms_key": key}),
-        )?
-        .remove(0);
+    stage.aws.volumes(
+        member,
+        1,
+        &json!({"tags": {"Backup": "daily"}, "kms_key": key}),
+    )?;
     stage
         .aws
         .volumes(member, 1, &json!({"tags": {"Backup": "weekly"}}))?;
@@ -41,97 +47,103 @@ fn snapshots_reach_the_vault_and_both_sides_rotate() -> Result<()> {
             region: TARGETS[1],
         })?,
     ];
-    let rotate = stage.function(
-        "rotate-snapshots",
-        &nightly(&[HOME, AWAY], &json!({"Count": 2})),
-    )?;
-    let copy = stage.function(
-        "copy-shared-snapshots",
-        &vault_policy(&[(TARGETS[0], &keys[0]), (TARGETS[1], &keys[1])]),
-    )?;
+    let nightly = nightly(&[HOME, AWAY], &json!({"Count": 2}));
+    let rotate = stage.function("rotate-snapshots", &nightly)?;
+    let vault = vault_policy(&[(TARGETS[0], &keys[0]), (TARGETS[1], &keys[1])]);
+    let copy = stage.function("copy-shared-snapshots", &vault)?;
     stage.deliver_events_to(&copy)?;
+    Ok(Cast {
+        stage,
+        plain,
+        keys,
+        rotate,
+        copy,
+    })
+}
 
-    let report = rotate.invoke(&night(1))?.report()?;
+impl Cast {
+    /// Twice on the same slot: the second run finds the snapshots completed.
+    fn play_night(&self, day: u8) -> Result<()> {
+        for _ in 0..2 {
+            self.rotate.invoke(&night(day))?.report()?;
+            self.stage.aws.settle()?;
+        }
+        Ok(())
+    }
+
+    fn copies(&self) -> Result<Vec<Snapshot>> {
+        Ok(self
+            .stage
+            .aws
+            .snapshots()?
+            .into_iter()
+            .filter(|it| it.copied)
+            .collect())
+    }
+}
+
+#[test]
+fn a_snapshot_is_created_shared_and_copied_with_its_lineage() -> Result<()> {
+    let cast = cast("created-shared-copied")?;
+    let report = cast.rotate.invoke(&night(1))?.report()?;
     assert_eq!(report["Status"], "Succeeded");
     assert_eq!(count(&report, "CreateSnapshot"), 2);
-    let made = stage.aws.snapshots()?;
+    let made = cast.stage.aws.snapshots()?;
     let of_plain = made
         .iter()
-        .find(|it| it.volume == plain)
+        .find(|it| it.volume == cast.plain)
         .ok_or("no snapshot")?;
-    check_created(of_plain, &plain);
-    stage.aws.settle()?;
+    check_created(of_plain, &cast.plain);
+    cast.stage.aws.settle()?;
 
-    let report = rotate.invoke(&night(1))?.report()?;
+    let report = cast.rotate.invoke(&night(1))?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), 0, "the slot is served");
     assert_eq!(count(&report, "ModifySnapshotAttribute"), 2);
-    stage.aws.settle()?;
-
-    let world = stage.aws.snapshots()?;
+    cast.stage.aws.settle()?;
+    let world = cast.stage.aws.snapshots()?;
     for source in world.iter().filter(|it| !it.copied) {
         assert_eq!(source.shared_with, [VAULT]);
         assert_eq!(source.tag("snapferry:shared-with"), VAULT);
-        for (region, key) in TARGETS.iter().zip(&keys) {
+        for (region, key) in TARGETS.iter().zip(&cast.keys) {
             check_copy(&world, source, region, key);
         }
     }
-    assert_eq!(world.iter().filter(|it| it.copied).count(), 4);
-    assert!(world.iter().any(|it| it.volume == encrypted));
+    assert_eq!(cast.copies()?.len(), 4);
+    Ok(())
+}
 
-    for day in 2..=4 {
-        for _ in 0..2 {
-            rotate.invoke(&night(day))?.report()?;
-            stage.aws.settle()?;
-        }
+#[test]
+fn both_sides_rotate_and_the_last_good_copies_stay() -> Result<()> {
+    let cast = cast("rotated-expired")?;
+    for day in 1..=4 {
+        cast.play_night(day)?;
     }
-    let slots = |snapshots: &[Snapshot]| -> Vec<String> {
-        let of_plain = snapshots.iter().filter(|it| it.volume == plain);
-        of_plain
-            .map(|it| it.tag("snapferry:slot").to_owned())
-            .collect()
-    };
-    let world = stage.aws.snapshots()?;
-    assert_eq!(
-        slots(&world),
-        [slot(3), slot(4)],
-        "Count 2 keeps the newest two"
-    );
-    assert_eq!(
-        world.iter().filter(|it| it.copied).count(),
-        16,
-        "the vault keeps its own"
-    );
+    let world = cast.stage.aws.snapshots()?;
+    let of_plain = world.iter().filter(|it| it.volume == cast.plain);
+    let slots: Vec<&str> = of_plain.map(|it| it.tag("snapferry:slot")).collect();
+    assert_eq!(slots, [slot(3), slot(4)], "Count 2 keeps the newest two");
+    assert_eq!(cast.copies()?.len(), 16, "the vault keeps its own");
 
-    stage.aws.post("age", &json!({"days": 8}))?;
-    let report = copy.invoke(&json!({"DryRun": true}))?.report()?;
+    cast.stage.aws.post("age", &json!({"days": 8}))?;
+    let report = cast.copy.invoke(&json!({"DryRun": true}))?.report()?;
     assert_eq!(
         (&report["Status"], count(&report, "DeleteSnapshot")),
         (&json!("Planned"), 12)
     );
-    assert_eq!(
-        stage.aws.snapshots()?.len(),
-        world.len(),
-        "a dry run does nothing"
-    );
-    let report = copy.invoke(&json!({}))?.report()?;
+    assert_eq!(cast.copies()?.len(), 16, "a dry run does nothing");
+    let report = cast.copy.invoke(&json!({}))?.report()?;
     assert_eq!(count(&report, "DeleteSnapshot"), 12);
     assert_eq!(
         count(&report, "CopySnapshot"),
         0,
         "what is past its retention is not copied again"
     );
-    let left: Vec<Snapshot> = stage
-        .aws
-        .snapshots()?
-        .into_iter()
-        .filter(|it| it.copied)
-        .collect();
     assert_eq!(
-        left.len(),
+        cast.copies()?.len(),
         4,
         "the last good copy of every volume stays in every Region"
     );
-    let report = copy.invoke(&json!({}))?.report()?;
+    let report = cast.copy.invoke(&json!({}))?.report()?;
     assert_eq!(
         (
             count(&report, "DeleteSnapshot"),
