@@ -110,5 +110,6 @@ fn virtual_environment(folder: &Path) -> Result<(PathBuf, PathBuf)> {
             .ok_or("prepare.py said nothing")?
             .into())
     };
-    Ok((path("python")?, path("rie")?))
+    let rie = path("rie").map_err(|_| "AWS's Runtime Interface Emulator exists for Linux only")?;
+    Ok((path("python")?, rie))
 }

@@ -91,8 +91,8 @@ const DESCRIPTIVE: [&str; 7] = [
     "Tags", // of the DLM policy itself
 ];
 
-/// Reads a document. `default_name` is for a policy that says neither `Name` nor `PolicyId`: the
-/// last part of the parameter's name, or nothing, which stands for `default`.
+/// Reads a document. `default_name` is for a policy without `Name`: the last part of the
+/// parameter's name, or nothing, which stands for its `PolicyId`, and without one for `default`.
 ///
 /// # Errors
 ///
@@ -158,11 +158,15 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
         object.missing::<()>("PolicyDetails", "the policy's details");
         (None, None)
     };
+    let is_copies = kind == Some(Kind::Copies);
+    if is_copies && let Some(node) = object.get("Targets") {
+        node.fail::<()>(TARGETS_OF_COPIES);
+    }
     let policy = || {
         Some(Policy {
             name: valid_name?,
             enabled: enabled?,
-            targets: targets?,
+            targets: if is_copies { Vec::new() } else { targets? },
             details: details?,
         })
     };
@@ -173,10 +177,14 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
     }
 }
 
+/// DLM asks for `ExecutionRoleArn` in every policy, so that one is let stand in an event policy.
+const TARGETS_OF_COPIES: &str = "is not supported by this version of snapferry in an EVENT_BASED_POLICY: \
+    copy-shared-snapshots works with its own role, in its own account";
+
 /// The name to report, and the name if it is one.
 fn name(object: &mut Object<'_>, default_name: &str) -> (String, Option<String>) {
     let want = "1 to 64 of A-Z a-z 0-9 space _ . -";
-    let member = if object.get("Name").is_some() {
+    let member = if object.get("Name").is_some() || !default_name.is_empty() {
         "Name"
     } else {
         "PolicyId"

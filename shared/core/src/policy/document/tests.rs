@@ -240,7 +240,7 @@ fn a_published_snapshot_policy_says_what_it_says() {
     assert_eq!(created_at(&daily.create), "2026-11-22T03:00:00Z");
     assert_eq!(created_at(&weekly.create), "2026-11-27T17:00:00Z");
 
-    let exported = read(&fixture("16-ec2-guide-get-response.json"), "parameter").unwrap();
+    let exported = read(&fixture("16-ec2-guide-get-response.json"), "").unwrap();
     assert_eq!(
         (exported.name.as_str(), exported.enabled),
         ("policy-0123456789abcdef0", true)
@@ -361,6 +361,11 @@ fn names_come_from_the_document_or_from_outside() {
     assert_eq!(name(snapshots(), "parameter").unwrap(), "daily");
     assert_eq!(name(bare(), "parameter").unwrap(), "parameter");
     assert_eq!(name(bare(), "").unwrap(), "default");
+    let exported = || with(snapshots(), "/PolicyId", json!("policy-0123456789abcdef0"));
+    let unnamed = || with(exported(), "/Name", json!(null));
+    assert_eq!(name(exported(), "").unwrap(), "daily");
+    assert_eq!(name(unnamed(), "").unwrap(), "policy-0123456789abcdef0");
+    assert_eq!(name(unnamed(), "parameter").unwrap(), "parameter");
     assert_eq!(
         name(with(bare(), "/Name", json!("own")), "parameter").unwrap(),
         "own"
@@ -370,6 +375,17 @@ fn names_come_from_the_document_or_from_outside() {
         (err.issues.len(), err.issues[0].pointer.as_str()),
         (1, "/Name")
     );
+}
+
+#[test]
+fn a_copy_policy_has_no_targets_yet() {
+    let target = json!({ "RoleArn": "arn:aws:iam::333333333333:role/member" });
+    let err = read(&with(copies(), "/Targets", json!([target])), "").unwrap_err();
+    let issue = err.issues[0].to_string();
+    assert!(issue.starts_with("/Targets: is not supported by this version"), "{issue}");
+    let role = json!("arn:aws:iam::333333333333:role/dlm");
+    let read = read(&with(copies(), "/ExecutionRoleArn", role), "").unwrap();
+    assert!(read.targets.is_empty(), "DLM's own role is no target");
 }
 
 #[test]
