@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapferry_core::ec2::{Ec2Error, ErrorKind};
@@ -62,28 +63,35 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
 }
 
 /// AWS's answer in our words. The SDK's `Display` says only "service error", so its metadata are read.
-pub(crate) fn failed<E, R>(operation: &'static str, err: SdkError<E, R>) -> Ec2Error
+pub(crate) fn failed<E>(operation: &'static str, err: SdkError<E, HttpResponse>) -> Ec2Error
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let service = err.as_service_error().map(ProvideErrorMetadata::meta);
-    // An internal error of a creating call says nothing about whether it happened.
-    let unknown = |code: &str| {
-        matches!(operation, "CreateSnapshot" | "CopySnapshot")
-            && classify(code) == ErrorKind::Internal
+    let broken = err
+        .raw_response()
+        .is_some_and(|answer| answer.status().is_server_error());
+    let kind = |code: &str| match classify(code) {
+        // A code that the table does not know; the HTTP status tells whose fault it is.
+        ErrorKind::Invalid if broken => ErrorKind::Internal,
+        kind => kind,
     };
-    match service.and_then(|meta| meta.code().map(|code| (code, meta))) {
-        Some((code, meta)) if !unknown(code) => Ec2Error::Refused {
-            operation,
-            kind: classify(code),
-            code: code.to_owned(),
-            message: meta.message().unwrap_or("no message").to_owned(),
-            request_id: meta.extra("aws_request_id").unwrap_or("none").to_owned(),
-        },
+    // An internal error of a creating call says nothing about whether it happened.
+    let creates = matches!(operation, "CreateSnapshot" | "CopySnapshot");
+    let answer = err.as_service_error().map(ProvideErrorMetadata::meta);
+    match answer.and_then(|meta| meta.code().map(|code| (code, kind(code), meta))) {
+        Some((code, kind, meta)) if !(creates && kind == ErrorKind::Internal) => {
+            Ec2Error::Refused {
+                operation,
+                kind,
+                code: code.to_owned(),
+                message: meta.message().unwrap_or("no message").to_owned(),
+                request_id: meta.extra("aws_request_id").unwrap_or("none").to_owned(),
+            }
+        }
         _ => Ec2Error::NoAnswer {
             operation,
-            source: err.into(),
+            // Without the raw answer: it may hold credentials, and must not get into a log by way of `Debug`.
+            source: err.into_source().unwrap_or_else(Into::into),
         },
     }
 }

@@ -9,6 +9,7 @@ use aws_sdk_ec2::config::Builder as ConfigOverride;
 use aws_sdk_ec2::operation::copy_snapshot::CopySnapshotError;
 use aws_sdk_ec2::operation::create_snapshot::CreateSnapshotError;
 use aws_sdk_ec2::types::{Filter, LockState, OperationType, SnapshotAttributeName};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapferry_core::ec2::{
@@ -37,14 +38,13 @@ pub struct AwsEc2 {
 
 impl AwsEc2 {
     /// Waits for an answer, but not past the end of the invocation.
-    async fn answer<T, E, R>(
+    async fn answer<T, E>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>>,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, Ec2Error>
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         // Boxed: the SDK's futures are large, and nested ones exhaust the compiler.
         match tokio::time::timeout_at(self.deadline.hard(), Box::pin(call)).await {
@@ -185,6 +185,7 @@ impl Ec2 for AwsEc2 {
             .ec2
             .describe_images()
             .owners("self")
+            .include_disabled(true) // their snapshots are in use as well
             .into_paginator()
             .page_size(PAGE);
         let images: Vec<_> = self
@@ -338,3 +339,6 @@ impl Ec2 for AwsEc2 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

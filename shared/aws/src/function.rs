@@ -97,7 +97,7 @@ impl Invocation<'_> {
     pub async fn documents(&self, common: &Common) -> Result<Documents, Failure> {
         if let Some(policies) = &common.policies {
             let raw = |value: &serde_json::Value| Raw {
-                default_name: "default".into(),
+                default_name: String::new(),
                 content: Content::Json(value.clone()),
             };
             return Ok(Documents::read(policies.iter().map(raw).collect(), false));
@@ -223,57 +223,4 @@ impl Invocation<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(result: Result<Documents, Failure>) -> String {
-        let failure = result.unwrap_err();
-        format!("{}: {}", failure.error_type, failure.message)
-    }
-
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(future)
-    }
-
-    #[test]
-    fn a_wrong_environment_names_the_variable() {
-        block_on(async {
-            let sdk = || {
-                SdkConfig::builder()
-                    .region(aws_config::Region::new("eu-central-1"))
-                    .build()
-            };
-            for (name, value, want) in [
-                (
-                    "POLICIES",
-                    "{",
-                    "InvalidConfiguration: environment variable POLICIES: want policy",
-                ),
-                ("NONE", "", "found nothing"),
-            ] {
-                let function = Function::from_env("f", |it| (it == name).then(|| value.to_owned()));
-                function.sdk.set(sdk()).unwrap();
-                let begun = function.begin(Duration::from_secs(9), "id").await.unwrap();
-                let said = said(begun.documents(&Common::default()).await);
-                assert!(said.contains(want), "{said}");
-            }
-            let function =
-                Function::from_env("f", |it| (it == "DELETE_LIMIT").then(|| "many".to_owned()));
-            function.sdk.set(SdkConfig::builder().build()).unwrap();
-            let failure = function
-                .begin(Duration::from_secs(9), "id")
-                .await
-                .unwrap_err();
-            assert!(failure.message.contains("AWS_REGION"), "{failure:?}");
-            let failure = configuration(&function.delete_limit.unwrap_err());
-            assert!(
-                failure.message.contains("DELETE_LIMIT: want the most"),
-                "{failure:?}"
-            );
-        });
-    }
-}
+mod tests;

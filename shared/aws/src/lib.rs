@@ -10,6 +10,9 @@ mod function;
 mod only_refused;
 mod parameters;
 mod provider;
+#[cfg(test)]
+mod testing;
+mod whole;
 
 pub use ec2::AwsEc2;
 pub use function::{Function, Invocation};

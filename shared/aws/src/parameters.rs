@@ -18,7 +18,7 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
     let path = match source {
         Source::Inline(values) => {
             let raw = |value: &serde_json::Value| Raw {
-                default_name: "default".into(),
+                default_name: String::new(),
                 content: Content::Json(value.clone()),
             };
             return Ok(values.iter().map(raw).collect());

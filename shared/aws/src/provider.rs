@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_ec2::config::retry::RetryPartition;
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use crate::classify::failed;
 use crate::convert;
 use crate::ec2::AwsEc2;
+use crate::whole::Whole;
 
 /// When an invocation ends, and when it has to stop beginning things.
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +82,8 @@ impl Aws {
             .build_https();
         aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .retry_config(RetryConfig::standard().with_max_attempts(5))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(3))
-                    .operation_attempt_timeout(Duration::from_secs(20))
-                    .operation_timeout(Duration::from_mins(1))
-                    .build(),
-            )
+            .retry_config(retries())
+            .timeout_config(time_outs())
             .load()
             .await
     }
@@ -107,12 +103,11 @@ impl Aws {
             want: "a Region such as eu-central-1",
             found: format!("{found:?}"),
         })?;
-        let session = format!("snapferry-{request_id}").chars().take(64).collect();
         Ok(Self {
             config,
             home,
             deadline,
-            session,
+            session: session_name(request_id),
             identity: OnceCell::new(),
             roles: Mutex::new(BTreeMap::new()),
         })
@@ -129,13 +124,16 @@ impl Aws {
         self.deadline
     }
 
+    fn sts(&self) -> aws_sdk_sts::Client {
+        let config = aws_sdk_sts::config::Builder::from(&self.config).interceptor(Whole);
+        aws_sdk_sts::Client::from_conf(config.build())
+    }
+
     async fn identity(&self) -> Result<&Identity, Ec2Error> {
         const OPERATION: &str = "GetCallerIdentity";
         self.identity
             .get_or_try_init(|| async {
-                let call = aws_sdk_sts::Client::new(&self.config)
-                    .get_caller_identity()
-                    .send();
+                let call = self.sts().get_caller_identity().send();
                 let answer = tokio::time::timeout_at(self.deadline.hard(), call)
                     .await
                     .map_err(|late| Ec2Error::NoAnswer {
@@ -185,7 +183,7 @@ impl Aws {
 
     async fn assume_role(&self, role: &RoleArn, access: &Access) -> Result<Credentials, Ec2Error> {
         const OPERATION: &str = "AssumeRole";
-        let call = aws_sdk_sts::Client::new(&self.config)
+        let call = self.sts()
             .assume_role()
             .role_arn(role.as_str())
             .role_session_name(&self.session)
@@ -212,6 +210,31 @@ impl Aws {
     }
 }
 
+/// Of every call; creating ones take less ([`only_refused`](crate::only_refused)).
+pub(crate) fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(5)
+}
+
+/// Of every call; the end of the invocation comes on top.
+fn time_outs() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(20))
+        .operation_timeout(Duration::from_mins(1))
+        .build()
+}
+
+/// What STS takes: 2 to 64 characters of `[\w+=,.@-]`
+/// ([AssumeRole](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)).
+fn session_name(request_id: &str) -> String {
+    let known = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    format!("snapferry-{request_id}")
+        .chars()
+        .map(|c| if known(c) { c } else { '-' })
+        .take(64)
+        .collect()
+}
+
 impl Ec2Provider for Aws {
     type Ec2 = AwsEc2;
 
@@ -235,10 +258,19 @@ impl Ec2Provider for Aws {
             config = config.credentials_provider(self.assume(role, access).await?);
         }
         let config = config.build();
+        // EC2 counts calls by account and Region. The SDK's own allowance of retries is one for the Region and the
+        // life of the process: the throttling of one account, or of a run before, would cost another its retries.
+        let ec2 = aws_sdk_ec2::config::Builder::from(&config)
+            .retry_partition(RetryPartition::custom("scope").build())
+            .interceptor(Whole)
+            .build();
         Ok(AwsEc2 {
-            ec2: aws_sdk_ec2::Client::new(&config),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2),
             kms: aws_sdk_kms::Client::new(&config),
             deadline: self.deadline,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
