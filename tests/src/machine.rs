@@ -77,7 +77,15 @@ fn binaries() -> Result<PathBuf> {
 /// When it does not build.
 pub fn build(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    for (name, _) in std::env::vars_os() {
+        // What cargo sets for this program makes some build scripts run again, and their crates compile again.
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    let status = command
         .current_dir(project())
         .args(["build", "--quiet", "--locked"])
         .args(arguments)
