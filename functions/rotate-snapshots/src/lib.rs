@@ -1,15 +1,50 @@
 //! `rotate-snapshots`: in every account and Region that the policies target, snapshots what is due, shares what is
 //! completed, and rotates what no rule keeps.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
-use snapferry_aws::{Function, Invocation};
-use snapferry_core::event::RotateEvent;
+use snapferry_aws::{Aws, Call, Function, Job};
+use snapferry_core::documents::Documents;
+use snapferry_core::ec2::Ec2Error;
+use snapferry_core::event::{Common, InvalidEvent, RotateEvent};
+use snapferry_core::execute::Limits;
 use snapferry_core::reconcile;
-use snapferry_core::run::Failure;
+use snapferry_core::run::{Failure, Run};
+
+/// What this function does with its events.
+#[derive(Debug)]
+pub struct RotateSnapshots;
+
+impl Job for RotateSnapshots {
+    type Event = RotateEvent;
+
+    fn parse(payload: &Value) -> Result<RotateEvent, InvalidEvent> {
+        RotateEvent::parse(payload)
+    }
+
+    fn common(event: &RotateEvent) -> &Common {
+        &event.common
+    }
+
+    fn policies(documents: &Documents) -> Vec<String> {
+        documents
+            .snapshot_policies()
+            .iter()
+            .map(|(policy, _)| policy.name.clone())
+            .collect()
+    }
+
+    async fn run(
+        aws: &Aws,
+        documents: Documents,
+        event: &RotateEvent,
+        now: Timestamp,
+        limits: &Limits<'_>,
+    ) -> Result<Run, Ec2Error> {
+        reconcile::rotate(aws, documents, event, now, limits).await
+    }
+}
 
 /// Answers one event at the wall-clock time `now`.
 ///
@@ -21,44 +56,19 @@ pub async fn handle(
     now: Timestamp,
 ) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload, context } = event;
-    let end = i64::try_from(context.deadline).unwrap_or(i64::MAX);
-    let left = Duration::from_millis(u64::try_from(end - now.as_millisecond()).unwrap_or(0));
-    answer(function, &payload, left, &context.request_id, now)
-        .await
-        .map_err(|failure| Diagnostic {
-            error_type: failure.error_type.to_owned(),
-            error_message: failure.message,
-        })
-}
-
-async fn answer(
-    function: &Function,
-    payload: &Value,
-    left: Duration,
-    request_id: &str,
-    now: Timestamp,
-) -> Result<Value, Failure> {
-    let event = RotateEvent::parse(payload).map_err(|err| Failure {
-        error_type: "InvalidEvent",
-        message: err.to_string(),
-    })?;
-    let invocation = function.begin(left, request_id).await?;
-    let out_of_time = invocation.is_out_of_time();
-    let limits = invocation.limits(&out_of_time)?;
-    let documents = invocation.documents(&event.common).await?;
-    let names: Vec<String> = documents
-        .snapshot_policies()
-        .iter()
-        .map(|(policy, _)| policy.name.clone())
-        .collect();
-    let run = Box::pin(reconcile::rotate(
-        &invocation.aws,
-        documents,
-        &event,
+    let call = Call {
+        deadline_ms: context.deadline,
+        request_id: &context.request_id,
         now,
-        &limits,
-    ))
-    .await
-    .map_err(|err| Invocation::unreadable(&err))?;
-    invocation.finish(run, &names, now)
+    };
+    let answer = function.answer::<RotateSnapshots>(&payload, call).await;
+    answer.map_err(
+        |Failure {
+             error_type,
+             message,
+         }| Diagnostic {
+            error_type: error_type.to_owned(),
+            error_message: message,
+        },
+    )
 }

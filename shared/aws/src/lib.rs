@@ -7,6 +7,7 @@ mod classify;
 mod convert;
 mod ec2;
 mod function;
+mod job;
 mod only_refused;
 mod parameters;
 mod provider;
@@ -16,4 +17,5 @@ mod whole;
 
 pub use ec2::AwsEc2;
 pub use function::{Function, Invocation};
+pub use job::{Call, Job};
 pub use provider::{Aws, Deadline};

@@ -1,0 +1,86 @@
+//! From an event to an answer: the same way for both functions.
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use snapferry_core::documents::Documents;
+use snapferry_core::ec2::Ec2Error;
+use snapferry_core::event::{Common, InvalidEvent};
+use snapferry_core::execute::Limits;
+use snapferry_core::run::{Failure, Run};
+
+use crate::function::{Function, Invocation};
+use crate::provider::Aws;
+
+/// What one function does with its events.
+pub trait Job {
+    /// What wakes it.
+    type Event: Send + Sync;
+
+    /// Reads an event.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    fn parse(payload: &Value) -> Result<Self::Event, InvalidEvent>;
+
+    /// The members that both functions have.
+    fn common(event: &Self::Event) -> &Common;
+
+    /// The names of the policies that are this function's.
+    fn policies(documents: &Documents) -> Vec<String>;
+
+    /// Does it.
+    fn run(
+        aws: &Aws,
+        documents: Documents,
+        event: &Self::Event,
+        now: Timestamp,
+        limits: &Limits<'_>,
+    ) -> impl Future<Output = Result<Run, Ec2Error>>;
+}
+
+/// What Lambda tells of an invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// When it is cut off, in milliseconds since 1970.
+    pub deadline_ms: u64,
+    /// Lambda's id for it.
+    pub request_id: &'a str,
+    /// The wall clock.
+    pub now: Timestamp,
+}
+
+impl Function {
+    /// Answers one event.
+    ///
+    /// # Errors
+    /// When somebody has to act.
+    pub async fn answer<J: Job>(&self, payload: &Value, call: Call<'_>) -> Result<Value, Failure> {
+        let event = J::parse(payload).map_err(|err| Failure {
+            error_type: "InvalidEvent",
+            message: err.to_string(),
+        })?;
+        let end = i64::try_from(call.deadline_ms).unwrap_or(i64::MAX);
+        let left = u64::try_from(end.saturating_sub(call.now.as_millisecond())).unwrap_or(0);
+        let invocation = self
+            .begin(Duration::from_millis(left), call.request_id)
+            .await?;
+        let out_of_time = invocation.is_out_of_time();
+        let limits = invocation.limits(&out_of_time)?;
+        let documents = invocation.documents(J::common(&event)).await?;
+        let names = J::policies(&documents);
+        // Boxed: a run is a deep nest of futures, too deep for the compiler.
+        let run = Box::pin(J::run(
+            &invocation.aws,
+            documents,
+            &event,
+            call.now,
+            &limits,
+        ))
+        .await
+        .map_err(|err| Invocation::unreadable(&err))?;
+        invocation.finish(run, &names, call.now)
+    }
+}
