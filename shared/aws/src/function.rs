@@ -10,6 +10,7 @@ use snapferry_core::documents::{Content, Documents, InvalidConfiguration, Raw, S
 use snapferry_core::ec2::Ec2Error;
 use snapferry_core::event::Common;
 use snapferry_core::execute::Limits;
+use snapferry_core::report::MAX_BYTES;
 use snapferry_core::run::{Failure, Run};
 use tokio::sync::OnceCell;
 use tracing::{error, info};
@@ -188,7 +189,10 @@ impl Invocation<'_> {
             "run ended"
         );
         match run.failure() {
-            None => Ok(serde_json::to_value(&run.report).unwrap_or_default()),
+            None => {
+                run.report.fit(MAX_BYTES);
+                Ok(serde_json::to_value(&run.report).unwrap_or_default())
+            }
             Some(failure) => {
                 run.report.fit(LOGGED_BYTES);
                 let report = serde_json::to_string(&run.report).unwrap_or_default();

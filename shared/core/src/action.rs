@@ -292,6 +292,8 @@ pub struct Coverage {
     pub volume: VolumeId,
     /// The moment whose data the newest completed one holds.
     pub newest_completed: Option<Timestamp>,
+    /// A policy in force still wants it protected: it counts for the metric.
+    pub is_wanted: bool,
     /// Since when the volume waits for its first, where there is none.
     pub since: Option<Timestamp>,
 }

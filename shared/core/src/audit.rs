@@ -1,7 +1,7 @@
 //! A second opinion: re-derives every safety rule from the policy and the inventory, sharing no code with
 //! [`crate::plan`], and is the only maker of what [`crate::execute`] accepts.
 //!
-//! It fails asymmetrically. One violation withholds every deletion of the scope, and no creation: a snapshot too
+//! It fails asymmetrically. One violation withholds every deletion of its scope, and no creation: a snapshot too
 //! many costs money, a snapshot too few costs data. A share or a copy that breaks a rule is withheld by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{Action, Plan, Planned};
+use crate::action::{Action, Plan, Planned, Subject};
 use crate::ids::{Scope, SnapshotId};
 use crate::inventory::{Guards, Snapshot, State};
 use crate::policy::{Age, CopyPolicy, IntervalUnit, Policy, RetainRule, SnapshotPolicy};
@@ -44,7 +44,9 @@ impl AuditedPlan {
 pub struct Violation {
     /// Where.
     pub scope: Scope,
-    /// About which snapshot or volume.
+    /// What the refused action was about.
+    pub subject: Subject,
+    /// The snapshot or volume it was about.
     pub object: String,
     /// Which rule, and what was found.
     pub rule: String,
@@ -75,18 +77,20 @@ impl Findings {
         let rule = rule.into();
         self.violations.push(Violation {
             scope: planned.scope.clone(),
+            subject: subject.clone(),
             object,
             rule,
         });
     }
 
     fn finish(self, mut plan: Plan) -> (AuditedPlan, Vec<Violation>) {
-        let no_deletions = !self.violations.is_empty();
+        let refused: BTreeSet<&Scope> = self.violations.iter().map(|it| &it.scope).collect();
         let mut withheld = Vec::new();
         let mut kept = Vec::with_capacity(plan.actions.len());
         for (index, planned) in plan.actions.into_iter().enumerate() {
             let destructive = planned.action.is_destructive();
-            if self.withheld.contains(&index) || (destructive && no_deletions) {
+            let refused = destructive && refused.contains(&planned.scope);
+            if self.withheld.contains(&index) || refused {
                 withheld.push(planned);
             } else {
                 kept.push(planned);
@@ -127,6 +131,21 @@ fn deletable(
         return Err("it is locked".into());
     }
     Ok(())
+}
+
+/// How many deletions one run may do in one scope: what the caller says, else three generations of every volume, and
+/// 100 at the least. That is more than any rotation needs, and much less than what a mistaken edit of a policy would
+/// delete.
+fn delete_limit(told: Option<usize>, n_volumes: usize) -> usize {
+    told.unwrap_or_else(|| n_volumes.saturating_mul(3).max(100))
+}
+
+/// The rule that more than `limit` deletions break.
+fn too_many(n: usize, limit: usize) -> String {
+    format!(
+        "{n} deletions are planned and {limit} are the most for one run: if the policy means it, raise \
+         DELETE_LIMIT for one run"
+    )
 }
 
 /// The ids that a plan would delete.

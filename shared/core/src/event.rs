@@ -347,7 +347,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn share(detail: Value) -> Value {
+    fn share(detail: &Value) -> Value {
         json!({"detail-type": "EBS Snapshot Notification", "region": "us-east-1",
                "resources": ["arn:aws:ec2::us-east-1:snapshot/snap-0a1b2c3d4e5f60718"], "detail": detail})
     }
@@ -376,7 +376,7 @@ mod tests {
                 json!(12_345_678_901_u64),
             ),
         ] {
-            let event = share(json!({"event": "shareSnapshot", "result": "succeeded",
+            let event = share(&json!({"event": "shareSnapshot", "result": "succeeded",
                                      "snapshot_id": arn, "source": source}));
             let what = CopyEvent::parse(&event).unwrap().what;
             assert_eq!(
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_failed_copy_is_looked_for_where_its_source_is() {
-        let event = share(json!({"event": "copySnapshot", "result": "failed",
+        let event = share(&json!({"event": "copySnapshot", "result": "failed",
                                  "source": "arn:aws:ec2::eu-west-1:snapshot/snap-76543210"}));
         assert_eq!(
             CopyEvent::parse(&event).unwrap().what,
@@ -400,9 +400,9 @@ mod tests {
     #[test]
     fn other_kinds_are_no_matter_of_ours() {
         for event in [
-            share(json!({"event": "shareSnapshot", "result": "failed"})),
-            share(json!({"event": "copySnapshot", "result": "succeeded"})),
-            share(json!({"event": "createSnapshot", "result": "succeeded"})),
+            share(&json!({"event": "shareSnapshot", "result": "failed"})),
+            share(&json!({"event": "copySnapshot", "result": "succeeded"})),
+            share(&json!({"event": "createSnapshot", "result": "succeeded"})),
             json!({"detail-type": "EBS Volume Notification", "detail": {}}),
             json!({"detail-type": "EBS Snapshot Block Public Access Enabled"}),
         ] {
@@ -435,7 +435,7 @@ mod tests {
         );
         assert_eq!(
             said(share(
-                json!({"event": "shareSnapshot", "snapshot_id": "snap-01234567", "source": -1})
+                &json!({"event": "shareSnapshot", "snapshot_id": "snap-01234567", "source": -1})
             )),
             "event is invalid: /detail/source: want the account id of the snapshot's owner, found -1"
         );
@@ -474,7 +474,7 @@ mod tests {
         fn nothing_makes_it_panic(kind in ".{0,30}", detail in ".{0,60}", id in any::<i64>()) {
             for event in [
                 json!({"detail-type": kind, "detail": detail}),
-                share(json!({"event": "shareSnapshot", "snapshot_id": detail, "source": id})),
+                share(&json!({"event": "shareSnapshot", "snapshot_id": detail, "source": id})),
                 json!({kind: detail}),
             ] {
                 let _ = CopyEvent::parse(&event);

@@ -195,7 +195,8 @@ pub async fn vault<P: Ec2Provider>(
         .iter()
         .flat_map(|(_, details)| details.rules.iter().map(|rule| rule.target.clone()))
         .collect();
-    for region in queries.keys().chain(&targets) {
+    let regions: BTreeSet<&Region> = queries.keys().chain(&targets).collect();
+    for region in regions {
         match provider.connect(&Access::default(), region).await {
             Ok(ec2) => drop(vault.clients.insert(region.clone(), ec2)),
             Err(error) => vault.unreadable(region, error),
@@ -275,11 +276,12 @@ fn source_queries<P: Ec2Provider>(
 }
 
 impl<E: Ec2> Vault<E> {
+    /// A Region that is source and target fails twice, and is told once.
     fn unreadable(&mut self, region: &Region, error: Ec2Error) {
-        self.unreadable.push(Unreadable {
-            scope: self.inventory.scope(region),
-            error,
-        });
+        let scope = self.inventory.scope(region);
+        if self.unreadable.iter().all(|it| it.scope != scope) {
+            self.unreadable.push(Unreadable { scope, error });
+        }
     }
 
     async fn read_sources(&mut self, queries: BTreeMap<Region, SnapshotFilter>) {

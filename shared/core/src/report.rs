@@ -151,9 +151,10 @@ pub struct CoverageLine {
     pub newest_completed: Option<String>,
     /// How long ago that was; null: there is none.
     pub age_minutes: Option<i64>,
-    /// For the metric: as `age_minutes`, or how long the volume has waited for its first.
+    /// For the metric: as `age_minutes`, or how long the volume has waited for its first. `None`: nobody wants it any
+    /// more.
     #[serde(skip)]
-    pub unprotected_minutes: i64,
+    pub unprotected_minutes: Option<i64>,
 }
 
 impl Report {
@@ -268,6 +269,7 @@ impl Report {
     pub fn cover(&mut self, coverage: &Coverage, now: Timestamp) {
         let minutes = |since: Timestamp| now.duration_since(since).as_mins().max(0);
         let age_minutes = coverage.newest_completed.map(minutes);
+        let unprotected = age_minutes.or(coverage.since.map(minutes));
         self.coverage.push(CoverageLine {
             volume_id: coverage.volume.clone(),
             account: coverage.scope.account.clone(),
@@ -275,7 +277,7 @@ impl Report {
             policy: coverage.policy.clone(),
             newest_completed: coverage.newest_completed.map(tags::instant),
             age_minutes,
-            unprotected_minutes: age_minutes.or(coverage.since.map(minutes)).unwrap_or(0),
+            unprotected_minutes: unprotected.filter(|_| coverage.is_wanted),
         });
     }
 

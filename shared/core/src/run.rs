@@ -39,7 +39,8 @@ pub struct Failure {
 const NAMED: usize = 20;
 
 impl Run {
-    /// `None`: nobody needs to act. Where several things went wrong, the first of the contract's order gives the
+    /// `None`: nobody needs to act. A dry run tells what would fail or be refused in its report, so only what keeps the
+    /// plan from being whole is a failure of it. Where several things went wrong, the first of the contract's order gives the
     /// `errorType`, and the message tells them all.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
@@ -85,8 +86,13 @@ impl Run {
                 texts(self.violations.iter().map(ToString::to_string)),
             ),
         ];
+        let whole = ["InvalidPolicy", "ScopesUnreadable"];
+        let counts = |error_type: &str| !self.report.dry_run || whole.contains(&error_type);
         let mut failure: Option<Failure> = None;
-        for (error_type, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        for (error_type, text) in parts
+            .into_iter()
+            .filter(|(error_type, text)| !text.is_empty() && counts(error_type))
+        {
             match &mut failure {
                 None => {
                     failure = Some(Failure {
@@ -139,7 +145,7 @@ impl Run {
             .coverage
             .iter()
             .filter(|line| of_policy(&line.policy));
-        if let Some(oldest) = covered.map(|line| line.unprotected_minutes).max() {
+        if let Some(oldest) = covered.filter_map(|line| line.unprotected_minutes).max() {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
         if policy.is_none() {

@@ -1,1 +1,21 @@
-//! x
+//! EC2, STS and KMS in memory, for tests: a store that really stores, not a list of expected calls.
+//!
+//! [`Sim`] is the world: accounts, Regions, volumes, snapshots, keys and a clock that only the test moves. [`Sim::aws`]
+//! gives what the functions get: an [`Ec2Provider`](snapferry_core::ec2::Ec2Provider) with the credentials of one
+//! account. Every call is written into a journal, can be made to fail ([`Fault`]), and waits for its turn, so that runs
+//! side by side can be interleaved call by call ([`interleave`]); a process can be made to die after any call
+//! ([`Sim::aws_dying_after`]).
+//!
+//! What EC2 does is taken from its reference; the end-to-end tests hold the same expectations against the local AWS, so
+//! that the two keep each other honest.
+
+mod calls;
+mod effects;
+mod port;
+mod turns;
+mod world;
+
+pub use calls::{Call, Fault};
+pub use port::{Aws, Client};
+pub use turns::{Rng, drive, interleave};
+pub use world::{Deletion, Record, Settings, Share, Sim, SimKey, id};

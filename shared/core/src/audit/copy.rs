@@ -2,10 +2,12 @@
 
 use super::{
     Action, AuditedPlan, BTreeMap, BTreeSet, CopyClaim, CopyPolicy, Findings, Plan, Planned,
-    Policy, Snapshot, SnapshotId, State, Timestamp, Violation, deletable, deleted, tags,
+    Policy, Snapshot, SnapshotId, State, Timestamp, Violation, deletable, delete_limit, deleted,
+    tags, too_many,
 };
 use crate::ec2::CopySnapshot;
-use crate::inventory::{TargetInventory, VaultInventory};
+use crate::ids::{AccountId, Region, VolumeId};
+use crate::inventory::VaultInventory;
 use crate::plan::PoliciesInForce;
 
 /// What the plan is checked against.
@@ -19,21 +21,21 @@ pub struct Facts<'a> {
     pub inventory: &'a VaultInventory,
     /// The wall clock.
     pub now: Timestamp,
-    /// No more deletions than this in one run of one Region.
-    pub delete_limit: usize,
+    /// No more deletions than this in one run of one Region; `None`: three per source volume, and 100 at the least.
+    pub delete_limit: Option<usize>,
 }
 
 /// Checks every safety rule.
 #[must_use]
 pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     let mut findings = Findings::default();
-    let leaving = deleted(&plan);
+    let world = World::of(facts, &deleted(&plan));
     let mut copied = BTreeSet::new();
     let mut deletions: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, planned) in plan.actions.iter().enumerate() {
         let checked = match &planned.action {
             Action::CopySnapshot(request) => {
-                let checked = copy(planned, request, &facts, &mut copied);
+                let checked = world.copy(planned, request, &mut copied);
                 if checked.is_err() {
                     findings.withheld.insert(index);
                 }
@@ -41,7 +43,7 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
             }
             Action::DeleteSnapshot(snapshot) => {
                 *deletions.entry(planned.scope.region.as_str()).or_default() += 1;
-                delete(planned, snapshot, &facts, &leaving)
+                world.delete(planned, snapshot)
             }
             _ => {
                 findings.withheld.insert(index);
@@ -52,165 +54,226 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
             findings.add(planned, rule);
         }
     }
-    for (region, n) in deletions
-        .into_iter()
-        .filter(|(_, n)| *n > facts.delete_limit)
-    {
+    for (region, n) in deletions {
+        let limit = delete_limit(facts.delete_limit, world.n_volumes(region));
         let of_region =
             |it: &&Planned| it.action.is_destructive() && it.scope.region.as_str() == region;
-        if let Some(planned) = plan.actions.iter().find(of_region) {
-            let rule = format!(
-                "{n} deletions are planned and {} are the most for one run: if the policy means it, raise \
-                 DELETE_LIMIT for one run",
-                facts.delete_limit
-            );
-            findings.add(planned, rule);
+        if n > limit
+            && let Some(planned) = plan.actions.iter().find(of_region)
+        {
+            findings.add(planned, too_many(n, limit));
         }
     }
     findings.finish(plan)
 }
 
-/// A copy goes where a rule says, under the rule's key, of a snapshot that a wanted owner shares.
-fn copy(
-    planned: &Planned,
-    request: &CopySnapshot,
-    facts: &Facts<'_>,
-    copied: &mut BTreeSet<(String, String, String)>,
-) -> Result<(), String> {
-    let claim = CopyClaim::read(&request.tags).ok_or("the copy would not carry its lineage")?;
-    let source = facts
-        .inventory
-        .sources
-        .get(&request.source_region)
-        .and_then(|sources| sources.iter().find(|source| source.id == request.source))
-        .ok_or("the source was not seen in this run")?;
-    let (policy, details) = facts
-        .policies
-        .iter()
-        .find(|(policy, _)| policy.name == claim.policy && policy.enabled)
-        .ok_or("its policy is not in force")?;
-    if !details.owners.contains(&source.owner) {
-        return Err(format!(
-            "{} is no SnapshotOwner of policy {}",
-            source.owner, policy.name
-        ));
-    }
-    let rule = details
-        .rules
-        .iter()
-        .find(|rule| rule.name == claim.rule)
-        .ok_or("its policy has no such rule")?;
-    if rule.target != planned.scope.region || planned.scope.account != facts.inventory.account {
-        return Err(format!(
-            "the rule copies to {}, not to {}",
-            rule.target, planned.scope
-        ));
-    }
-    if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
-        return Err("the rule says another encryption".into());
-    }
-    if source.owner != claim.source_account || request.source != claim.source_snapshot {
-        return Err("its lineage would name another source".into());
-    }
-    if request.tags.len() > tags::MAX_TAGS {
-        return Err(format!(
-            "{} tags are more than EC2 takes",
-            request.tags.len()
-        ));
-    }
-    if !copied.insert((claim.policy, claim.rule, claim.source_snapshot.to_string())) {
-        return Err("the same copy is planned twice".into());
-    }
-    Ok(())
+/// Copies by Region, policy, rule and source.
+type BySource<'a> = BTreeMap<(&'a str, String, String, SnapshotId), Vec<&'a Snapshot>>;
+
+/// How new a copy is: by its own start, which EC2 tells. What its source's description says of a slot does not count.
+type Newness<'a> = (Timestamp, &'a SnapshotId);
+
+fn newness(copy: &Snapshot) -> Newness<'_> {
+    (copy.start_time, &copy.id)
 }
 
-fn delete(
-    planned: &Planned,
-    id: &SnapshotId,
-    facts: &Facts<'_>,
-    leaving: &BTreeSet<&SnapshotId>,
-) -> Result<(), String> {
-    let target = facts
-        .inventory
-        .targets
-        .get(&planned.scope.region)
-        .ok_or("its Region was not read")?;
-    let snapshot = target.copies.iter().find(|copy| copy.id == *id);
-    deletable(planned, snapshot, &target.guards)?;
-    let snapshot = snapshot.ok_or("it was not seen in this run")?;
-    let claim =
-        CopyClaim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
-    let policy = facts
-        .policies
-        .iter()
-        .find(|(policy, _)| policy.name == claim.policy);
-    if policy.is_some_and(|(policy, _)| !policy.enabled) {
-        return Err("its policy is disabled".into());
+/// What the rules are checked against, looked up once.
+struct World<'a> {
+    facts: Facts<'a>,
+    sources: BTreeMap<(&'a Region, &'a SnapshotId), &'a Snapshot>,
+    copies: BTreeMap<(&'a str, &'a SnapshotId), &'a Snapshot>,
+    /// Completed copies that the plan leaves alone.
+    staying: BySource<'a>,
+    /// The newest of them of every source volume in a Region.
+    newest: BTreeMap<(&'a str, AccountId, VolumeId), Newness<'a>>,
+    /// And how many there are by one rule.
+    of_rule: BTreeMap<(&'a str, AccountId, VolumeId, String, String), usize>,
+}
+
+impl<'a> World<'a> {
+    /// Source volumes with good copies in a Region, as often as rules copy them.
+    fn n_volumes(&self, region: &str) -> usize {
+        self.of_rule.keys().filter(|(of, ..)| *of == region).count()
     }
-    if snapshot.state == State::Error {
-        return Ok(());
-    }
-    let stay = staying(target, leaving, id);
-    let twin = stay.iter().any(|(other, theirs)| {
-        theirs.source_snapshot == claim.source_snapshot
-            && theirs.policy == claim.policy
-            && theirs.rule == claim.rule
-            && (other.start_time, &other.id) < (snapshot.start_time, id)
-    });
-    if twin {
-        return Ok(());
-    }
-    if !facts.inventory.whole {
-        return Err("only a sweep sees enough to judge a copy by its age".into());
-    }
-    match tags::expires_at(&snapshot.tags) {
-        Some(at) if at <= facts.now => {}
-        _ => return Err("its snapferry:expires-at is not over".into()),
-    }
-    let of_volume: Vec<_> = stay
-        .iter()
-        .filter(|(_, theirs)| {
-            theirs.source_volume == claim.source_volume
-                && theirs.source_account == claim.source_account
-        })
-        .collect();
-    if of_volume.is_empty() {
-        return Err("no completed copy of its source volume would stay in this Region".into());
-    }
-    match policy.map(|(_, details)| details.rules.iter().find(|rule| rule.name == claim.rule)) {
-        Some(Some(rule)) => {
-            let left = of_volume
-                .iter()
-                .filter(|(_, theirs)| theirs.policy == claim.policy && theirs.rule == claim.rule)
-                .count();
-            let minimum = usize::try_from(rule.minimum_count).unwrap_or(usize::MAX);
-            if left < minimum {
-                return Err(format!(
-                    "{left} copies would stay, and MinimumCount is {minimum}"
-                ));
+
+    fn of(facts: Facts<'a>, leaving: &BTreeSet<&SnapshotId>) -> Self {
+        let mut world = Self {
+            facts,
+            sources: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            staying: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            of_rule: BTreeMap::new(),
+        };
+        for (region, sources) in &facts.inventory.sources {
+            for source in sources {
+                world.sources.insert((region, &source.id), source);
             }
-            Ok(())
         }
-        Some(None) => Ok(()),
-        None => match facts.in_force {
-            Some(names) if !names.contains(&claim.policy) => Ok(()),
-            _ => Err("its policy is not among the documents of this run".into()),
-        },
+        for (region, target) in &facts.inventory.targets {
+            for copy in &target.copies {
+                world.copies.insert((region.as_str(), &copy.id), copy);
+                if copy.state == State::Completed && !leaving.contains(&copy.id) {
+                    world.stays(region.as_str(), copy);
+                }
+            }
+        }
+        world
     }
-}
 
-/// The completed copies that the plan leaves alone, without the one in question.
-fn staying<'a>(
-    target: &'a TargetInventory,
-    leaving: &BTreeSet<&SnapshotId>,
-    but: &SnapshotId,
-) -> Vec<(&'a Snapshot, CopyClaim)> {
-    target
-        .copies
-        .iter()
-        .filter(|copy| {
-            copy.state == State::Completed && copy.id != *but && !leaving.contains(&copy.id)
+    fn stays(&mut self, region: &'a str, copy: &'a Snapshot) {
+        let Some(claim) = CopyClaim::read(&copy.tags) else {
+            return;
+        };
+        let (account, volume) = (claim.source_account, claim.source_volume);
+        let newness = newness(copy);
+        let newest = self
+            .newest
+            .entry((region, account.clone(), volume.clone()))
+            .or_insert(newness);
+        *newest = (*newest).max(newness);
+        let rule_key = (
+            region,
+            account,
+            volume,
+            claim.policy.clone(),
+            claim.rule.clone(),
+        );
+        *self.of_rule.entry(rule_key).or_default() += 1;
+        let source_key = (region, claim.policy, claim.rule, claim.source_snapshot);
+        self.staying.entry(source_key).or_default().push(copy);
+    }
+
+    fn policy(&self, name: &str) -> Option<(&'a Policy, &'a CopyPolicy)> {
+        let mut policies = self.facts.policies.iter();
+        policies.find(|(policy, _)| policy.name == name).copied()
+    }
+
+    /// A copy goes where a rule says, under the rule's key, of a snapshot that a wanted owner shares.
+    fn copy(
+        &self,
+        planned: &Planned,
+        request: &CopySnapshot,
+        copied: &mut BTreeSet<(String, String, SnapshotId)>,
+    ) -> Result<(), String> {
+        let claim = CopyClaim::read(&request.tags).ok_or("the copy would not carry its lineage")?;
+        let source = self
+            .sources
+            .get(&(&request.source_region, &request.source))
+            .ok_or("the source was not seen in this run")?;
+        let (policy, details) = self
+            .policy(&claim.policy)
+            .filter(|(policy, _)| policy.enabled)
+            .ok_or("its policy is not in force")?;
+        if !details.owners.contains(&source.owner) {
+            return Err(format!(
+                "{} is no SnapshotOwner of policy {}",
+                source.owner, policy.name
+            ));
+        }
+        let rule = details
+            .rules
+            .iter()
+            .find(|rule| rule.name == claim.rule)
+            .ok_or("its policy has no such rule")?;
+        let vault = &self.facts.inventory.account;
+        if rule.target != planned.scope.region || planned.scope.account != *vault {
+            return Err(format!(
+                "the rule copies to {}, not to {}",
+                rule.target, planned.scope
+            ));
+        }
+        if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
+            return Err("the rule says another encryption".into());
+        }
+        if source.owner != claim.source_account || request.source != claim.source_snapshot {
+            return Err("its lineage would name another source".into());
+        }
+        if request.tags.len() > tags::MAX_TAGS {
+            return Err(format!(
+                "{} tags are more than EC2 takes",
+                request.tags.len()
+            ));
+        }
+        if !copied.insert((claim.policy, claim.rule, claim.source_snapshot)) {
+            return Err("the same copy is planned twice".into());
+        }
+        Ok(())
+    }
+
+    fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
+        let region = planned.scope.region.as_str();
+        let targets = &self.facts.inventory.targets;
+        let target = targets
+            .get(&planned.scope.region)
+            .ok_or("its Region was not read")?;
+        let snapshot = self.copies.get(&(region, id)).copied();
+        deletable(planned, snapshot, &target.guards)?;
+        let snapshot = snapshot.ok_or("it was not seen in this run")?;
+        let claim =
+            CopyClaim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
+        let policy = self.policy(&claim.policy);
+        if policy.is_some_and(|(policy, _)| !policy.enabled) {
+            return Err("its policy is disabled".into());
+        }
+        if snapshot.state == State::Error || self.has_older_twin(region, snapshot, &claim) {
+            return Ok(());
+        }
+        self.judged_by_age(region, snapshot, claim, policy)
+    }
+
+    /// Whether an older completed copy of the same source by the same rule stays.
+    fn has_older_twin(&self, region: &'a str, snapshot: &Snapshot, claim: &CopyClaim) -> bool {
+        let key = (
+            region,
+            claim.policy.clone(),
+            claim.rule.clone(),
+            claim.source_snapshot.clone(),
+        );
+        self.staying.get(&key).is_some_and(|alike| {
+            alike
+                .iter()
+                .any(|it| (it.start_time, &it.id) < (snapshot.start_time, &snapshot.id))
         })
-        .filter_map(|copy| CopyClaim::read(&copy.tags).map(|claim| (copy, claim)))
-        .collect()
+    }
+
+    fn judged_by_age(
+        &self,
+        region: &'a str,
+        snapshot: &Snapshot,
+        claim: CopyClaim,
+        policy: Option<(&'a Policy, &'a CopyPolicy)>,
+    ) -> Result<(), String> {
+        if !self.facts.inventory.whole {
+            return Err("only a sweep sees enough to judge a copy by its age".into());
+        }
+        match tags::expires_at(&snapshot.tags) {
+            Some(at) if at <= self.facts.now => {}
+            _ => return Err("its snapferry:expires-at is not over".into()),
+        }
+        let (account, volume) = (claim.source_account, claim.source_volume);
+        let volume_key = (region, account.clone(), volume.clone());
+        let newest = self.newest.get(&volume_key);
+        if newest.is_none_or(|newest| *newest < newness(snapshot)) {
+            return Err("nothing newer of its source volume would stay in this Region".into());
+        }
+        let Some((_, details)) = policy else {
+            return match self.facts.in_force {
+                Some(names) if !names.contains(&claim.policy) => Ok(()),
+                _ => Err("its policy is not among the documents of this run".into()),
+            };
+        };
+        let Some(rule) = details.rules.iter().find(|rule| rule.name == claim.rule) else {
+            return Ok(());
+        };
+        let rule_key = (region, account, volume, claim.policy, claim.rule);
+        let left = self.of_rule.get(&rule_key).copied().unwrap_or(0);
+        let minimum = usize::try_from(rule.minimum_count).unwrap_or(usize::MAX);
+        if left < minimum {
+            return Err(format!(
+                "{left} copies would stay, and MinimumCount is {minimum}"
+            ));
+        }
+        Ok(())
+    }
 }

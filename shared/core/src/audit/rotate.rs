@@ -2,8 +2,8 @@
 
 use super::{
     Action, AuditedPlan, BTreeMap, BTreeSet, Claim, Findings, Plan, Planned, Policy, Scope,
-    Snapshot, SnapshotId, SnapshotPolicy, State, Timestamp, Violation, deletable, deleted,
-    surely_kept, tags,
+    Snapshot, SnapshotId, SnapshotPolicy, State, Timestamp, Violation, deletable, delete_limit,
+    deleted, surely_kept, tags, too_many,
 };
 use crate::inventory::ScopeInventory;
 use crate::plan::PoliciesInForce;
@@ -21,8 +21,8 @@ pub struct Facts<'a> {
     pub inventory: &'a ScopeInventory,
     /// The wall clock.
     pub now: Timestamp,
-    /// No more deletions than this in one run of one scope.
-    pub delete_limit: usize,
+    /// No more deletions than this in one run of one scope; `None`: three per volume, and 100 at the least.
+    pub delete_limit: Option<usize>,
 }
 
 /// Checks every safety rule.
@@ -50,23 +50,21 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
                 checked
             }
             Action::RecordShare { .. } => Ok(()),
-            Action::CopySnapshot(_) => Err("rotation does not copy".into()),
+            Action::CopySnapshot(_) => {
+                findings.withheld.insert(index);
+                Err("rotation does not copy".into())
+            }
             Action::DeleteSnapshot(snapshot) => world.delete(planned, snapshot, &leaving),
         };
         if let Err(rule) = checked {
             findings.add(planned, rule);
         }
     }
-    if leaving.len() > facts.delete_limit
+    let limit = delete_limit(facts.delete_limit, facts.inventory.volumes.len());
+    if leaving.len() > limit
         && let Some(planned) = plan.actions.iter().find(|it| it.action.is_destructive())
     {
-        let rule = format!(
-            "{} deletions are planned and {} are the most for one run: if the policy means it, raise \
-             DELETE_LIMIT for one run",
-            leaving.len(),
-            facts.delete_limit
-        );
-        findings.add(planned, rule);
+        findings.add(planned, too_many(leaving.len(), limit));
     }
     findings.finish(plan)
 }

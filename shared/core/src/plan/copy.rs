@@ -1,19 +1,24 @@
 //! The plan of `copy-shared-snapshots`: what the owners share with this account, against the copies we have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{PoliciesInForce, by_age, duplicates, hold, in_order};
-use crate::action::{
-    Action, Coverage, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject,
-};
+use super::{PoliciesInForce, by_age, in_order};
+use crate::action::{Action, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject};
 use crate::description;
-use crate::ec2::{Access, CopySnapshot, Ec2Error, ErrorKind};
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
-use crate::inventory::{Key, Snapshot, State, VaultInventory};
+use crate::ec2::{Access, CopySnapshot};
+use crate::ids::{Region, SnapshotId};
+use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{CopyPolicy, CopyRule, Policy};
 use crate::tags::{self, CopyClaim};
+use key::{KeyProblem, key_problem};
+
+mod cover;
+mod expire;
+mod key;
+#[cfg(test)]
+mod tests;
 
 /// Copies in progress that EC2 allows per destination Region
 /// ([CopySnapshot](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-copy-snapshot.html)).
@@ -55,33 +60,25 @@ pub fn plan(request: Request<'_>) -> Plan {
     let mut room = BTreeMap::new();
     let mut by_source: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (region, target) in &request.inventory.targets {
-        let here: Vec<Copy<'_>> = target
-            .copies
-            .iter()
-            .filter(|snapshot| snapshot.owner == request.inventory.account)
-            .filter_map(|snapshot| {
-                CopyClaim::read(&snapshot.tags).map(|claim| Copy { snapshot, claim })
-            })
-            .collect();
+        let mut here = Vec::new();
+        for snapshot in &target.copies {
+            let claim = CopyClaim::read(&snapshot.tags);
+            let Some(claim) = claim.filter(|_| snapshot.owner == request.inventory.account) else {
+                continue;
+            };
+            let tag = |key: &str| snapshot.tags.get(key).map_or("", String::as_str);
+            let key = (
+                tag(tags::POLICY),
+                tag(tags::RULE),
+                tag(tags::SOURCE_SNAPSHOT),
+            );
+            by_source.entry(key).or_default().push(snapshot);
+            here.push(Copy { snapshot, claim });
+        }
         let pending = here
             .iter()
             .filter(|copy| copy.snapshot.state == State::Pending)
             .count();
-        for snapshot in target
-            .copies
-            .iter()
-            .filter(|it| it.owner == request.inventory.account)
-        {
-            if CopyClaim::read(&snapshot.tags).is_some() {
-                let tag = |key: &str| snapshot.tags.get(key).map_or("", String::as_str);
-                let key = (
-                    tag(tags::POLICY),
-                    tag(tags::RULE),
-                    tag(tags::SOURCE_SNAPSHOT),
-                );
-                by_source.entry(key).or_default().push(snapshot);
-            }
-        }
         copies.insert(region, here);
         room.insert(region, CONCURRENT_COPIES.saturating_sub(pending));
     }
@@ -250,171 +247,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A copy that ended in `error` is told once, by the run that finds it, and deleted: it is worth nothing and
-    /// counts against limits.
-    fn failed_copies(&mut self) {
-        let mut failed = Vec::new();
-        for (region, copies) in &self.copies {
-            for copy in copies
-                .iter()
-                .filter(|copy| copy.snapshot.state == State::Error)
-            {
-                let in_force = self
-                    .rule(&copy.claim)
-                    .is_some_and(|(policy, _)| policy.enabled);
-                if in_force {
-                    failed.push((*region, copy.snapshot, copy.claim.clone()));
-                }
-            }
-        }
-        for (region, copy, claim) in failed {
-            let message = copy
-                .state_message
-                .clone()
-                .unwrap_or_else(|| "no reason given".into());
-            let subject = Subject {
-                snapshot: Some(copy.id.clone()),
-                ..subject_of(&claim)
-            };
-            self.plan.impossible.push(Impossible {
-                scope: self.request.inventory.scope(region),
-                operation: "CopySnapshot",
-                subject: subject.clone(),
-                kind: ErrorKind::KeyUnusable,
-                code: "error".into(),
-                message: failed_copy(&copy.id, &claim, &message),
-            });
-            self.delete(region, copy, subject, Reason::Failed(message), false);
-        }
-    }
-
-    fn expire(&mut self) {
-        let mut leaving = Vec::new();
-        for (region, copies) in &self.copies {
-            leaving.extend(self.expired_in(region, copies));
-        }
-        for (region, snapshot, claim, reason, is_last) in leaving {
-            let subject = Subject {
-                snapshot: Some(snapshot.id.clone()),
-                ..subject_of(&claim)
-            };
-            self.delete(region, snapshot, subject, reason, is_last);
-        }
-    }
-
-    fn expired_in(
-        &self,
-        region: &'a Region,
-        copies: &[Copy<'a>],
-    ) -> Vec<(&'a Region, &'a Snapshot, CopyClaim, Reason, bool)> {
-        let completed: Vec<&Copy<'a>> = copies
-            .iter()
-            .filter(|copy| copy.snapshot.state == State::Completed)
-            .collect();
-        let duplicates = duplicates(completed.iter().map(|copy| {
-            let claim = &copy.claim;
-            (
-                (&claim.policy, &claim.rule, &claim.source_snapshot),
-                copy.snapshot,
-            )
-        }));
-        let mut volumes: BTreeMap<(&AccountId, &VolumeId), Vec<&Copy<'a>>> = BTreeMap::new();
-        for copy in completed
-            .iter()
-            .filter(|copy| !duplicates.contains_key(&copy.snapshot.id))
-        {
-            volumes
-                .entry((&copy.claim.source_account, &copy.claim.source_volume))
-                .or_default()
-                .push(copy);
-        }
-        let mut leaving: Vec<_> = completed
-            .iter()
-            .filter_map(|copy| {
-                let older = *duplicates.get(&copy.snapshot.id)?;
-                let (policy, _) = self.rule(&copy.claim)?;
-                let reason = Reason::Duplicate(older.clone());
-                policy
-                    .enabled
-                    .then(|| (region, copy.snapshot, copy.claim.clone(), reason, false))
-            })
-            .collect();
-        for mut group in volumes.into_values() {
-            group.sort_by_key(|copy| std::cmp::Reverse(copy.age_key()));
-            let mut ranks: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-            for (index, copy) in group.iter().enumerate() {
-                let rank = ranks
-                    .entry((&copy.claim.policy, &copy.claim.rule))
-                    .or_default();
-                *rank += 1;
-                if let Some(reason) = self.expiry(copy, *rank) {
-                    leaving.push((
-                        region,
-                        copy.snapshot,
-                        copy.claim.clone(),
-                        reason,
-                        index == 0,
-                    ));
-                }
-            }
-        }
-        leaving
-    }
-
-    /// Why a copy may go: its own tag says so, and the rule's minimum is kept by newer ones.
-    fn expiry(&self, copy: &Copy<'_>, rank: u32) -> Option<Reason> {
-        let at = tags::expires_at(&copy.snapshot.tags).filter(|at| *at <= self.request.now)?;
-        match self.rule(&copy.claim) {
-            Some((policy, _)) if !policy.enabled => None,
-            Some((_, rule)) => (rank > rule.minimum_count).then_some(Reason::ExpiresAt(at)),
-            None => {
-                let policy_known =
-                    |(policy, _): &&(&Policy, &CopyPolicy)| policy.name == copy.claim.policy;
-                let gone = match self.request.policies.iter().find(policy_known) {
-                    Some((policy, _)) => policy.enabled, // the rule is gone, not the policy
-                    None => self
-                        .request
-                        .in_force
-                        .as_ref()
-                        .is_some_and(|names| !names.contains(&copy.claim.policy)),
-                };
-                gone.then_some(Reason::Orphan(at))
-            }
-        }
-    }
-
-    fn delete(
-        &mut self,
-        region: &Region,
-        snapshot: &Snapshot,
-        subject: Subject,
-        reason: Reason,
-        is_last: bool,
-    ) {
-        let scope = self.request.inventory.scope(region);
-        let guards = self
-            .request
-            .inventory
-            .targets
-            .get(region)
-            .map(|target| &target.guards);
-        let veto = guards.and_then(|guards| hold(snapshot, guards));
-        if let Some(why) = veto.or(is_last.then_some(Hold::LastGood)) {
-            return self.plan.held.push(Held {
-                scope,
-                subject,
-                why,
-            });
-        }
-        self.plan.actions.push(Planned {
-            scope,
-            access: Access::default(),
-            action: Action::DeleteSnapshot(snapshot.id.clone()),
-            subject,
-            reason,
-        });
-    }
-
     fn rule(&self, claim: &CopyClaim) -> Option<(&'a Policy, &'a CopyRule)> {
         let (policy, details) = self
             .request
@@ -427,78 +259,10 @@ impl<'a> Draft<'a> {
             .find(|rule| rule.name == claim.rule)
             .map(|rule| (*policy, rule))
     }
-
-    /// Per source volume and rule: the newest completed copy.
-    fn cover(&mut self) {
-        let mut wanted: BTreeSet<(String, Region, VolumeId)> = BTreeSet::new();
-        let mut since: BTreeMap<VolumeId, Timestamp> = BTreeMap::new();
-        let mut newest: BTreeMap<(String, Region, VolumeId), Timestamp> = BTreeMap::new();
-        for (policy, details) in self.request.policies {
-            for (region, source) in self.sources_of(details) {
-                for rule in &details.rules {
-                    let volume = claim_of(region, source, policy, rule).source_volume;
-                    let first = since.entry(volume.clone()).or_insert(source.start_time);
-                    *first = (*first).min(source.start_time);
-                    wanted.insert((policy.name.clone(), rule.target.clone(), volume));
-                }
-            }
-        }
-        for (region, copies) in &self.copies {
-            for copy in copies
-                .iter()
-                .filter(|copy| copy.snapshot.state == State::Completed)
-            {
-                let claim = &copy.claim;
-                let key = (
-                    claim.policy.clone(),
-                    (*region).clone(),
-                    claim.source_volume.clone(),
-                );
-                if self.rule(claim).is_some() {
-                    wanted.insert(key.clone());
-                    let newest = newest.entry(key).or_insert(Timestamp::MIN);
-                    *newest = (*newest).max(copy.data_time());
-                }
-            }
-        }
-        let coverage = wanted.into_iter().map(|key| {
-            let newest_completed = newest.get(&key).copied();
-            let (policy, region, volume) = key;
-            Coverage {
-                scope: self.request.inventory.scope(&region),
-                policy,
-                since: newest_completed
-                    .is_none()
-                    .then(|| since.get(&volume).copied())
-                    .flatten(),
-                volume,
-                newest_completed,
-            }
-        });
-        self.plan.coverage = coverage.collect();
-    }
-
-    fn sources_of(
-        &self,
-        details: &'a CopyPolicy,
-    ) -> impl Iterator<Item = (&'a Region, &'a Snapshot)> + use<'a> {
-        self.request
-            .inventory
-            .sources
-            .iter()
-            .flat_map(|(region, sources)| sources.iter().map(move |source| (region, source)))
-            .filter(|(_, source)| {
-                details.owners.contains(&source.owner)
-                    && details
-                        .description
-                        .as_ref()
-                        .is_none_or(|it| it.is_match(&source.description))
-            })
-    }
 }
 
 impl Copy<'_> {
-    /// The moment whose data it holds, as far as we know: its slot, else its own start.
+    /// The moment whose data it holds, as far as we know: its slot, else its own start. For coverage only.
     fn data_time(&self) -> Timestamp {
         let start = self.snapshot.start_time;
         // A forged slot in the future must not pass for fresh data.
@@ -507,12 +271,9 @@ impl Copy<'_> {
             .map_or(start, |slot| slot.timestamp().min(start))
     }
 
-    fn age_key(&self) -> (Timestamp, Timestamp, &SnapshotId) {
-        (
-            self.data_time(),
-            self.snapshot.start_time,
-            &self.snapshot.id,
-        )
+    /// Retention goes by what EC2 tells, never by what a description says.
+    fn age_key(&self) -> (Timestamp, &SnapshotId) {
+        (self.snapshot.start_time, &self.snapshot.id)
     }
 }
 
@@ -569,98 +330,4 @@ fn request_of(
         completion_duration_minutes: rule.completion_duration_minutes,
         tags,
     }
-}
-
-enum KeyProblem {
-    /// The next run looks again.
-    Passes(String),
-    /// Someone has to act.
-    Stays {
-        kind: ErrorKind,
-        code: String,
-        message: String,
-    },
-}
-
-/// EC2 checks the key of a copy only after it has said yes
-/// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)), so we look first.
-fn key_problem(inventory: &VaultInventory, rule: &CopyRule) -> Option<KeyProblem> {
-    let arn = rule.cmk_arn.as_ref()?;
-    let stays = |kind, code: &str, what: String| {
-        Some(KeyProblem::Stays {
-            kind,
-            code: code.to_owned(),
-            message: what,
-        })
-    };
-    if arn.region() != rule.target {
-        let what = format!(
-            "key {arn} is in {}, but copies in {} need a key of that Region",
-            arn.region(),
-            rule.target
-        );
-        return stays(ErrorKind::KeyUnusable, "WrongRegion", what);
-    }
-    match inventory.keys.get(arn.as_str()) {
-        None => Some(KeyProblem::Passes(format!("key {arn} was not looked at"))),
-        Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => Some(
-            KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")),
-        ),
-        Some(Err(err)) => {
-            let what = unreadable_key(arn.as_str(), err);
-            let code = err.code().map_or("NoAnswer", |(code, _)| code);
-            stays(err.kind(), code, what)
-        }
-        Some(Ok(key)) => unusable_key(key).and_then(|(code, what)| {
-            stays(ErrorKind::KeyUnusable, code, format!("key {arn} {what}"))
-        }),
-    }
-}
-
-fn unreadable_key(arn: &str, err: &Ec2Error) -> String {
-    match err.kind() {
-        ErrorKind::NotFound => format!(
-            "key {arn} does not exist: correct CmkArn, or create the key in that account and Region"
-        ),
-        _ => format!(
-            "key {arn} cannot be read: {err}; allow kms:DescribeKey on it to this function's role, in the role \
-             and, for a key of another account, in the key policy"
-        ),
-    }
-}
-
-/// What is wrong with the key, and the remedy.
-fn unusable_key(key: &Key) -> Option<(&'static str, String)> {
-    match key.state.as_str() {
-        "Enabled" => {}
-        "Disabled" => {
-            return Some((
-                "Disabled",
-                "is disabled: enable it with kms:EnableKey".into(),
-            ));
-        }
-        "PendingDeletion" => {
-            let what = "is pending deletion: cancel that with kms:CancelKeyDeletion and enable it, or name \
-                        another key; copies under it become unreadable when it goes";
-            return Some(("PendingDeletion", what.into()));
-        }
-        other => return Some(("KeyState", format!("is in state {other}, want Enabled"))),
-    }
-    if key.usage != "ENCRYPT_DECRYPT" || key.spec != "SYMMETRIC_DEFAULT" {
-        let what = format!(
-            "is for {} with {}: EBS wants a symmetric key, ENCRYPT_DECRYPT with SYMMETRIC_DEFAULT",
-            key.usage, key.spec
-        );
-        return Some(("KeyUsage", what));
-    }
-    None
-}
-
-fn failed_copy(copy: &SnapshotId, claim: &CopyClaim, message: &str) -> String {
-    format!(
-        "copy {copy} of {} ended in error: {message}. Where a key is not accessible: the source key's policy has \
-         to allow this account kms:DescribeKey, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKey* and \
-         kms:CreateGrant, and this function's role the same on both keys",
-        claim.source_snapshot
-    )
 }

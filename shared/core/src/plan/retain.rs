@@ -1,5 +1,6 @@
 //! Which own snapshots have done their duty. A rule proposes, a guard vetoes, and every verdict has its reason.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rotate::{Draft, Own};
@@ -27,12 +28,20 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         .iter()
         .map(|own| (own.subject(), view.verdict(draft, own)))
         .collect();
+    // Of two that are the same never both go at once: the older stays while the younger goes.
+    let keepers: BTreeSet<SnapshotId> = decided
+        .iter()
+        .filter(|(_, verdict)| matches!(verdict, Verdict::Delete(_)))
+        .filter_map(|(subject, _)| view.duplicates.get(subject.snapshot.as_ref()?))
+        .cloned()
+        .collect();
     for (subject, verdict) in decided {
         match verdict {
             Verdict::Keep => {}
             Verdict::Hold(why) => draft.hold(subject, why),
             Verdict::Delete(reason) => {
-                if let Some(snapshot) = subject.snapshot.clone() {
+                let snapshot = subject.snapshot.clone();
+                if let Some(snapshot) = snapshot.filter(|id| !keepers.contains(id)) {
                     draft.act(Action::DeleteSnapshot(snapshot), subject, reason);
                 }
             }
@@ -44,7 +53,8 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
 struct View {
     /// The younger of two that serve the same slot, and the older.
     duplicates: BTreeMap<SnapshotId, SnapshotId>,
-    /// From 1, the newest, per schedule.
+    /// From 1, the newest, per schedule. Those of one slot stand side by side: a slot takes one place, however many
+    /// snapshots serve it.
     ranks: BTreeMap<(SnapshotId, String), usize>,
     /// The newest completed one of every volume, of any policy.
     newest: BTreeSet<SnapshotId>,
@@ -64,7 +74,7 @@ impl View {
         .into_iter()
         .map(|(younger, older)| (younger.clone(), older.clone()))
         .collect();
-        let mut groups: BTreeMap<(&VolumeId, &str, &str), Vec<&Snapshot>> = BTreeMap::new();
+        let mut groups: BTreeMap<(&VolumeId, &str, &str), Vec<&Own<'_>>> = BTreeMap::new();
         let mut newest: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
         for own in completed().filter(|own| !duplicates.contains_key(&own.snapshot.id)) {
             let volume = &own.snapshot.volume_id;
@@ -73,13 +83,17 @@ impl View {
                 groups
                     .entry((volume, &own.claim.policy, schedule))
                     .or_default()
-                    .push(own.snapshot);
+                    .push(own);
             }
         }
         let mut ranks = BTreeMap::new();
-        for ((_, _, schedule), group) in groups {
-            for (index, snapshot) in by_age(group.into_iter()).iter().rev().enumerate() {
-                ranks.insert((snapshot.id.clone(), schedule.to_owned()), index + 1);
+        for ((_, _, schedule), mut group) in groups {
+            group.sort_by_key(|own| Reverse((own.snapshot.start_time, &own.snapshot.id)));
+            let mut slots = BTreeMap::new();
+            for own in group {
+                let next = slots.len() + 1;
+                let rank = *slots.entry(own.claim.slot).or_insert(next);
+                ranks.insert((own.snapshot.id.clone(), schedule.to_owned()), rank);
             }
         }
         let newest = newest

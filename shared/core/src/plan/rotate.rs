@@ -137,6 +137,7 @@ impl<'a> Draft<'a> {
                 Coverage {
                     scope: self.request.scope.clone(),
                     policy: policy.name.clone(),
+                    is_wanted: policy.enabled,
                     volume: volume.id.clone(),
                     newest_completed,
                     since: newest_completed.is_none().then_some(volume.create_time),

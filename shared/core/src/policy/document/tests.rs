@@ -382,7 +382,10 @@ fn a_copy_policy_has_no_targets_yet() {
     let target = json!({ "RoleArn": "arn:aws:iam::333333333333:role/member" });
     let err = read(&with(copies(), "/Targets", json!([target])), "").unwrap_err();
     let issue = err.issues[0].to_string();
-    assert!(issue.starts_with("/Targets: is not supported by this version"), "{issue}");
+    assert!(
+        issue.starts_with("/Targets: is not supported by this version"),
+        "{issue}"
+    );
     let role = json!("arn:aws:iam::333333333333:role/dlm");
     let read = read(&with(copies(), "/ExecutionRoleArn", role), "").unwrap();
     assert!(read.targets.is_empty(), "DLM's own role is no target");

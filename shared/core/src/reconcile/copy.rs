@@ -1,0 +1,126 @@
+//! `copy-shared-snapshots`: the vault as a whole, all its Regions together.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::carry_out;
+use super::gathered::Gathered;
+use crate::action::{Held, Hold, Subject};
+use crate::audit;
+use crate::documents::Documents;
+use crate::ec2::{Ec2Error, Ec2Provider};
+use crate::event::{CopyEvent, CopyScope};
+use crate::execute::Limits;
+use crate::ids::{AccountId, Region};
+use crate::inventory::VaultInventory;
+use crate::observe::{self, Unreadable};
+use crate::plan;
+use crate::policy::document::Kind;
+use crate::run::Run;
+
+/// Runs `copy-shared-snapshots` once.
+///
+/// # Errors
+/// When the own account cannot be told: then nothing was done.
+pub async fn copy<P: Ec2Provider>(
+    provider: &P,
+    documents: Documents,
+    event: &CopyEvent,
+    now: Timestamp,
+    limits: &Limits<'_>,
+) -> Result<Run, Ec2Error> {
+    let now = event.common.now.unwrap_or(now);
+    let mut run = Gathered::new(event.common.dry_run);
+    let policies = documents.copy_policies();
+    if event.what == CopyScope::Nothing || policies.is_empty() {
+        return Ok(run.finish(documents.into_invalid(Kind::Copies)));
+    }
+    let in_force = documents.in_force();
+    let vault = observe::vault(provider, &policies, &event.what).await?;
+    let mut plan = plan::copy::plan(plan::copy::Request {
+        policies: &policies,
+        in_force: &in_force,
+        inventory: &vault.inventory,
+        now,
+    });
+    let owners: BTreeSet<&AccountId> = policies
+        .iter()
+        .flat_map(|(_, details)| &details.owners)
+        .collect();
+    plan.held.extend(not_shared(
+        &vault.inventory,
+        &event.what,
+        &vault.unreadable,
+        &owners,
+    ));
+    let (audited, violations) = audit::copy::audit(
+        plan,
+        audit::copy::Facts {
+            policies: &policies,
+            in_force: &in_force,
+            inventory: &vault.inventory,
+            now,
+            delete_limit: limits.deletions,
+        },
+    );
+    let mut done = carry_out(
+        audited,
+        violations,
+        &vault.clients,
+        limits,
+        event.common.dry_run,
+    )
+    .await;
+    done.unreadable = vault.unreadable;
+    run.add(done, now);
+    Ok(run.finish(documents.into_invalid(Kind::Copies)))
+}
+
+/// What was named and is not there: gone, unshared, or of an owner that no policy wants.
+fn not_shared(
+    inventory: &VaultInventory,
+    what: &CopyScope,
+    unreadable: &[Unreadable],
+    owners: &BTreeSet<&AccountId>,
+) -> Vec<Held> {
+    let seen: BTreeSet<_> = inventory
+        .sources
+        .values()
+        .flatten()
+        .map(|source| &source.id)
+        .collect();
+    let held = |region: &Region, snapshot, why| Held {
+        scope: inventory.scope(region),
+        subject: Subject {
+            snapshot: Some(snapshot),
+            ..Subject::default()
+        },
+        why,
+    };
+    match what {
+        CopyScope::One {
+            region,
+            snapshot,
+            owner,
+        } if !seen.contains(snapshot) => {
+            if unreadable.iter().any(|it| it.scope.region == *region) {
+                return Vec::new(); // said already, and louder
+            }
+            let why = match owner {
+                Some(owner) if *owner == inventory.account => Hold::OwnSnapshot,
+                Some(owner) if !owners.contains(owner) => Hold::OwnerNotWanted(owner.clone()),
+                _ => Hold::NotShared,
+            };
+            vec![held(region, snapshot.clone(), why)]
+        }
+        CopyScope::Ids(ids) => {
+            let region = inventory.sources.keys().next();
+            let missing = ids.iter().filter(|id| !seen.contains(id));
+            missing
+                .filter_map(|id| Some(held(region?, id.clone(), Hold::NotShared)))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}

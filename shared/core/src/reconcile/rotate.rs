@@ -1,0 +1,232 @@
+//! `rotate-snapshots`: every account and Region by itself, side by side.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
+
+use super::gathered::Gathered;
+use super::{Done, carry_out};
+use crate::action::{Held, Hold, Plan, Subject};
+use crate::audit;
+use crate::chain::Chain;
+use crate::documents::Documents;
+use crate::ec2::{Access, Ec2Error, Ec2Provider, ExternalId};
+use crate::event::RotateEvent;
+use crate::execute::Limits;
+use crate::ids::Scope;
+use crate::observe::{self, Unreadable};
+use crate::plan;
+use crate::policy::document::Kind;
+use crate::policy::{Policy, SnapshotPolicy};
+use crate::run::Run;
+
+/// Runs `rotate-snapshots` once.
+///
+/// # Errors
+/// When the account of the own credentials is needed and cannot be told: then nothing was done.
+pub async fn rotate<P: Ec2Provider>(
+    provider: &P,
+    documents: Documents,
+    event: &RotateEvent,
+    now: Timestamp,
+    limits: &Limits<'_>,
+) -> Result<Run, Ec2Error> {
+    let now = event.common.now.unwrap_or(now);
+    let at = event.scheduled_time.map_or(now, |at| at.min(now));
+    let in_force = documents.in_force();
+    let mut run = Gathered::new(event.common.dry_run);
+    let policies = documents.snapshot_policies();
+    let units = units(provider, &policies).await?;
+    for scope in &event.scopes {
+        if !units.iter().any(|unit| unit.scope == *scope) {
+            run.hold(scope, Hold::Ec2("no policy targets this scope".into()));
+        }
+    }
+    let wanted = units
+        .into_iter()
+        .filter(|unit| event.scopes.is_empty() || event.scopes.contains(&unit.scope));
+    let context = Context {
+        provider,
+        in_force: &in_force,
+        at,
+        now,
+        limits,
+        dry_run: event.common.dry_run,
+    };
+    let context = &context;
+    let mut done = stream::iter(wanted)
+        .map(|unit| async move { one_scope(context, unit).await })
+        .buffer_unordered(limits.scopes.max(1))
+        .collect::<Vec<_>>()
+        .await;
+    done.sort_by(|a, b| a.scope.cmp(&b.scope));
+    for unit in done {
+        run.add(unit.done, now);
+    }
+    Ok(run.finish(documents.into_invalid(Kind::Snapshots)))
+}
+
+/// One account in one Region, with one way into it.
+struct Unit<'a> {
+    scope: Scope,
+    access: Access,
+    policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
+}
+
+struct Context<'a, P> {
+    provider: &'a P,
+    in_force: &'a plan::PoliciesInForce,
+    at: Timestamp,
+    now: Timestamp,
+    limits: &'a Limits<'a>,
+    dry_run: bool,
+}
+
+/// Policies grouped by where and how they act: a scope is read once, whatever the number of policies.
+async fn units<'a, P: Ec2Provider>(
+    provider: &P,
+    policies: &[(&'a Policy, &'a SnapshotPolicy)],
+) -> Result<Vec<Unit<'a>>, Ec2Error> {
+    let mut units: BTreeMap<(Scope, Access), Vec<(&Policy, &SnapshotPolicy)>> = BTreeMap::new();
+    for (policy, details) in policies {
+        if policy.targets.is_empty() {
+            let scope = Scope {
+                account: provider.account().await?,
+                region: provider.home(),
+            };
+            units
+                .entry((scope, Access::default()))
+                .or_default()
+                .push((policy, details));
+        }
+        for target in &policy.targets {
+            let home = [provider.home()];
+            let regions = if target.regions.is_empty() {
+                &home[..]
+            } else {
+                &target.regions
+            };
+            let access = Access {
+                role_arn: Some(target.role_arn.clone()),
+                external_id: target.external_id.clone().map(ExternalId),
+            };
+            for region in regions {
+                let scope = Scope {
+                    account: target.role_arn.account(),
+                    region: region.clone(),
+                };
+                units
+                    .entry((scope, access.clone()))
+                    .or_default()
+                    .push((policy, details));
+            }
+        }
+    }
+    let unit = |((scope, access), policies)| Unit {
+        scope,
+        access,
+        policies,
+    };
+    Ok(units.into_iter().map(unit).collect())
+}
+
+/// What became of one scope.
+struct Scoped {
+    scope: Scope,
+    done: Done,
+}
+
+async fn one_scope<P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'_>) -> Scoped {
+    let done = if (context.limits.out_of_time)() {
+        let held = Held {
+            scope: unit.scope.clone(),
+            subject: Subject::default(),
+            why: Hold::Ec2("out of time before this scope was read; the next run goes on".into()),
+        };
+        Done {
+            plan: Plan {
+                held: vec![held],
+                ..Plan::default()
+            },
+            out_of_time: true,
+            ..Done::default()
+        }
+    } else {
+        match read_and_do(context, &unit).await {
+            Ok(done) => done,
+            Err(error) => not_read(&unit, error),
+        }
+    };
+    Scoped {
+        scope: unit.scope,
+        done,
+    }
+}
+
+/// A scope in which every policy is disabled is not worth an alarm: it may not even be set up yet.
+fn not_read(unit: &Unit<'_>, error: Ec2Error) -> Done {
+    let scope = unit.scope.clone();
+    if unit.policies.iter().any(|(policy, _)| policy.enabled) {
+        return Done {
+            unreadable: vec![Unreadable { scope, error }],
+            ..Done::default()
+        };
+    }
+    let why = Hold::Ec2(format!(
+        "its policies are disabled, and it cannot be read: {}",
+        Chain(&error)
+    ));
+    let held = Held {
+        scope,
+        subject: Subject::default(),
+        why,
+    };
+    Done {
+        plan: Plan {
+            held: vec![held],
+            ..Plan::default()
+        },
+        ..Done::default()
+    }
+}
+
+async fn read_and_do<P: Ec2Provider>(
+    context: &Context<'_, P>,
+    unit: &Unit<'_>,
+) -> Result<Done, Ec2Error> {
+    let ec2 = context
+        .provider
+        .connect(&unit.access, &unit.scope.region)
+        .await?;
+    let inventory = observe::scope(&ec2, &unit.policies).await?;
+    let plan = plan::rotate::plan(plan::rotate::Request {
+        scope: &unit.scope,
+        access: &unit.access,
+        policies: &unit.policies,
+        in_force: context.in_force,
+        inventory: &inventory,
+        at: context.at,
+        now: context.now,
+    });
+    let (audited, violations) = audit::rotate::audit(
+        plan,
+        audit::rotate::Facts {
+            scope: &unit.scope,
+            policies: &unit.policies,
+            in_force: context.in_force,
+            inventory: &inventory,
+            now: context.now,
+            delete_limit: context.limits.deletions,
+        },
+    );
+    let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
+    Ok(carry_out(
+        audited,
+        violations,
+        &clients,
+        context.limits,
+        context.dry_run,
+    )
+    .await)
+}
