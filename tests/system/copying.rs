@@ -193,12 +193,58 @@ fn a_copy_in_error_is_told_made_again_and_cleared_away() -> Result<()> {
     }
     stage.aws.settle()?;
     let now = copies(&stage)?;
-    assert_eq!((now.len(), now[0].state.as_str()), (1, "completed"));
-    assert_ne!(now[0].id, failed_copy.id);
     assert_eq!(
-        copy.invoke(&json!({}))?.report()?["Status"],
-        "Succeeded",
-        "said once, and mended"
+        now.iter().filter(|it| it.state == "completed").count(),
+        1,
+        "made again at once"
+    );
+    let report = copy.invoke(&json!({}))?.report()?;
+    assert_eq!(
+        (&report["Status"], count(&report, "DeleteSnapshot")),
+        (&json!("Succeeded"), 1)
+    );
+    let now = copies(&stage)?;
+    assert_eq!(
+        (now.len(), now[0].state.as_str()),
+        (1, "completed"),
+        "the failed one is cleared away"
+    );
+    assert_ne!(now[0].id, failed_copy.id);
+    Ok(())
+}
+
+#[test]
+fn a_key_that_stays_inaccessible_does_not_make_us_copy_in_a_circle() -> Result<()> {
+    let stage = Stage::new("circle")?;
+    let source = shared(&stage)?;
+    let key = stage.key(TARGET)?;
+    let copy = vault_function(&stage, &vault_policy(&[(TARGETS[0], &key)]))?;
+    let fail_what_is_there = || -> Result<()> {
+        for copy in copies(&stage)? {
+            let message = "Given key ID is not accessible";
+            let body = json!({"id": copy.id, "state": "error", "state_message": message});
+            stage.aws.post("snapshot", &body)?;
+        }
+        Ok(())
+    };
+    copy.invoke(&share_event(&source))?.report()?;
+    stage.aws.clear("calls")?;
+    for _ in 0..5 {
+        fail_what_is_there()?;
+        failed(&copy.invoke(&share_event(&source))?, "ActionsFailed");
+    }
+    assert_eq!(
+        calls(&stage.aws)?.get("CopySnapshot"),
+        Some(&1),
+        "tried once more, then not for an hour"
+    );
+    assert_eq!(copies(&stage)?.len(), 2);
+    stage.aws.post("age", &json!({"days": 0.05}))?;
+    failed(&copy.invoke(&json!({}))?, "ActionsFailed");
+    assert_eq!(
+        calls(&stage.aws)?.get("CopySnapshot"),
+        Some(&2),
+        "an hour later once more"
     );
     Ok(())
 }

@@ -32,9 +32,18 @@ struct Seen {
 
 fn measure() -> Result<()> {
     eprintln!("· building for release (the first time takes half an hour)");
-    let packages = ["snapferry-hello", "rotate-snapshots", "copy-shared-snapshots"];
+    let packages = [
+        "snapferry-hello",
+        "rotate-snapshots",
+        "copy-shared-snapshots",
+    ];
     let packages = packages.iter().flat_map(|name| ["--package", name]);
-    build(&["--release"].into_iter().chain(packages).collect::<Vec<_>>())?;
+    build(
+        &["--release"]
+            .into_iter()
+            .chain(packages)
+            .collect::<Vec<_>>(),
+    )?;
     let folder = std::env::current_exe()?;
     let target = folder
         .parent()

@@ -12,6 +12,7 @@ use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{CopyPolicy, CopyRule, Policy};
 use crate::tags::{self, CopyClaim};
+use expire::retry_after;
 use key::{KeyProblem, key_problem};
 
 mod cover;
@@ -171,7 +172,8 @@ impl<'a> Draft<'a> {
         if existing.iter().any(|copy| copy.state != State::Error) {
             return;
         }
-        let reason = existing.first().map_or(Reason::NoCopy, |failed| {
+        let failed = by_age(existing.iter().copied());
+        let reason = failed.last().map_or(Reason::NoCopy, |failed| {
             Reason::OnlyFailedCopies(failed.id.clone())
         });
         let scope = self.request.inventory.scope(&rule.target);
@@ -205,6 +207,13 @@ impl<'a> Draft<'a> {
                     .held
                     .push(hold(Hold::SourceState(source.state.to_string())));
             }
+        }
+        if let Some(at) = retry_after(&failed).filter(|at| *at > self.request.now) {
+            let waits_for = format!(
+                "it has failed before; tried again after {}",
+                tags::instant(at)
+            );
+            return self.plan.deferred.push(Deferred { planned, waits_for });
         }
         match key_problem(self.request.inventory, rule) {
             None => {}

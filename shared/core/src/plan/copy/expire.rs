@@ -2,54 +2,91 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Copy, Draft, subject_of};
 use crate::action::{Action, Held, Hold, Impossible, Planned, Reason, Subject};
 use crate::ec2::{Access, ErrorKind};
 use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::inventory::{Snapshot, State};
-use crate::plan::{duplicates, hold};
+use crate::plan::{by_age, duplicates, hold};
 use crate::policy::{CopyPolicy, Policy};
 use crate::tags::{self, CopyClaim};
 
 impl<'a> Draft<'a> {
-    /// A copy that ended in `error` is told once, by the run that finds it, and deleted: it is worth nothing and
-    /// counts against limits.
+    /// Copies that ended in `error` are worth nothing. They are kept all the same while nothing better is there, two of
+    /// them at the most: they are the only memory of how often it was tried, see [`retry_after`].
     pub(super) fn failed_copies(&mut self) {
-        let mut failed = Vec::new();
-        for (region, copies) in &self.copies {
-            for copy in copies
-                .iter()
-                .filter(|copy| copy.snapshot.state == State::Error)
-            {
-                let in_force = self
-                    .rule(&copy.claim)
-                    .is_some_and(|(policy, _)| policy.enabled);
-                if in_force {
-                    failed.push((*region, copy.snapshot, copy.claim.clone()));
-                }
-            }
+        let groups: Vec<(&Region, CopyClaim, Vec<&Snapshot>)> = self
+            .copies
+            .iter()
+            .flat_map(|(region, copies)| copies.iter().map(move |copy| (*region, copy)))
+            .filter(|(_, copy)| copy.snapshot.state == State::Error)
+            .filter(|(_, copy)| {
+                self.rule(&copy.claim)
+                    .is_some_and(|(policy, _)| policy.enabled)
+            })
+            .fold(
+                BTreeMap::new(),
+                |mut groups: BTreeMap<_, Vec<_>>, (region, copy)| {
+                    groups
+                        .entry((region, copy.claim.clone()))
+                        .or_default()
+                        .push(copy.snapshot);
+                    groups
+                },
+            )
+            .into_iter()
+            .map(|((region, claim), failed)| (region, claim, by_age(failed.into_iter())))
+            .collect();
+        for (region, claim, failed) in groups {
+            self.failed_copies_of(region, &claim, &failed);
         }
-        for (region, copy, claim) in failed {
-            let message = copy
-                .state_message
-                .clone()
-                .unwrap_or_else(|| "no reason given".into());
-            let subject = Subject {
-                snapshot: Some(copy.id.clone()),
-                ..subject_of(&claim)
-            };
-            // One that cannot be deleted is found again by every run: that is news while it is being replaced.
-            if self.veto(region, copy).is_none() || self.is_replaced_now(&subject) {
-                self.plan.impossible.push(Impossible {
-                    scope: self.request.inventory.scope(region),
-                    operation: "CopySnapshot",
-                    subject: subject.clone(),
-                    kind: ErrorKind::KeyUnusable,
-                    code: "error".into(),
-                    message: failed_copy(&copy.id, &claim, &message),
-                });
-            }
-            self.delete(region, copy, subject, Reason::Failed(message), false);
+    }
+
+    /// `failed` is not empty, and the oldest come first.
+    fn failed_copies_of(&mut self, region: &Region, claim: &CopyClaim, failed: &[&Snapshot]) {
+        let key = (
+            claim.policy.as_str(),
+            claim.rule.as_str(),
+            claim.source_snapshot.as_str(),
+        );
+        let alike = self.by_source.get(&key).map_or(&[][..], Vec::as_slice);
+        let is_there = |state| alike.iter().any(|copy| copy.state == state);
+        let subject = |copy: &Snapshot| Subject {
+            snapshot: Some(copy.id.clone()),
+            ..subject_of(claim)
+        };
+        let is_replaced = is_there(State::Completed);
+        // Without a copy that is made or waited for, nobody will ever replace them.
+        let given_up =
+            !is_replaced && !is_there(State::Pending) && !self.is_wanted(&subject_of(claim));
+        if let Some(newest) = failed
+            .last()
+            .filter(|_| !is_replaced && !is_there(State::Pending))
+        {
+            self.plan.impossible.push(Impossible {
+                scope: self.request.inventory.scope(region),
+                operation: "CopySnapshot",
+                subject: subject(newest),
+                kind: ErrorKind::KeyUnusable,
+                code: "error".into(),
+                message: failed_copy(&newest.id, claim, &message_of(newest)),
+            });
+        }
+        let kept = if is_replaced || given_up {
+            0
+        } else {
+            REMEMBERED
+        };
+        for copy in failed.iter().rev().skip(kept) {
+            self.delete(
+                region,
+                copy,
+                subject(copy),
+                Reason::Failed(message_of(copy)),
+                false,
+            );
         }
     }
 
@@ -109,21 +146,25 @@ impl<'a> Draft<'a> {
                     .or_default();
                 *rank += 1;
                 // What a repetition leaves for stays this time: never both at once.
-                let expiry = self.expiry(copy, *rank);
+                let expiry = self.expiry(copy);
                 if let Some(reason) = expiry.filter(|_| !keepers.contains(&copy.snapshot.id)) {
-                    leaving.push(Leaving::new(region, copy, reason, index == 0));
+                    let minimum = self
+                        .rule(&copy.claim)
+                        .map_or(0, |(_, rule)| rule.minimum_count);
+                    let is_last = index == 0 || *rank <= minimum;
+                    leaving.push(Leaving::new(region, copy, reason, is_last));
                 }
             }
         }
         leaving
     }
 
-    /// Why a copy may go: its own tag says so, and the rule's minimum is kept by newer ones.
-    fn expiry(&self, copy: &Copy<'_>, rank: u32) -> Option<Reason> {
+    /// Why a copy may go: its own tag says so, and its policy is in force, or gone for good.
+    fn expiry(&self, copy: &Copy<'_>) -> Option<Reason> {
         let at = tags::expires_at(&copy.snapshot.tags).filter(|at| *at <= self.request.now)?;
         match self.rule(&copy.claim) {
             Some((policy, _)) if !policy.enabled => None,
-            Some((_, rule)) => (rank > rule.minimum_count).then_some(Reason::ExpiresAt(at)),
+            Some(_) => Some(Reason::ExpiresAt(at)),
             None => {
                 let policy_known =
                     |(policy, _): &&(&Policy, &CopyPolicy)| policy.name == copy.claim.policy;
@@ -166,11 +207,12 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Whether this run copies the same source by the same rule, or would if it could.
-    fn is_replaced_now(&self, failed: &Subject) -> bool {
-        let now = self.plan.actions.iter();
-        let later = self.plan.deferred.iter().map(|it| &it.planned);
-        now.chain(later).map(|it| &it.subject).any(|it| {
+    /// Whether this run copies the source by the rule, or would if it could.
+    fn is_wanted(&self, failed: &Subject) -> bool {
+        let now = self.plan.actions.iter().map(|it| &it.subject);
+        let later = self.plan.deferred.iter().map(|it| &it.planned.subject);
+        let never = self.plan.impossible.iter().map(|it| &it.subject);
+        now.chain(later).chain(never).any(|it| {
             (&it.policy, &it.schedule, &it.source)
                 == (&failed.policy, &failed.schedule, &failed.source)
         })
@@ -188,7 +230,7 @@ struct Leaving<'a> {
     snapshot: &'a Snapshot,
     claim: CopyClaim,
     reason: Reason,
-    /// The newest of its source volume.
+    /// The newest of its source volume, or one that `MinimumCount` keeps.
     is_last: bool,
 }
 
@@ -202,6 +244,26 @@ impl<'a> Leaving<'a> {
             is_last,
         }
     }
+}
+
+/// So many failed copies of one source by one rule are kept until there is a good one.
+const REMEMBERED: usize = 2;
+
+/// When a copy that has failed may be tried again: at once after the first failure, later an hour after the newest
+/// attempt. Without that a key that stays inaccessible, whose failures come back as events, would make us copy in a
+/// circle. `failed` is in order of age.
+pub(super) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
+    let newest = failed.last().filter(|_| failed.len() >= REMEMBERED)?;
+    newest
+        .start_time
+        .checked_add(SignedDuration::from_hours(1))
+        .ok()
+}
+
+fn message_of(copy: &Snapshot) -> String {
+    copy.state_message
+        .clone()
+        .unwrap_or_else(|| "no reason given".into())
 }
 
 fn failed_copy(copy: &SnapshotId, claim: &CopyClaim, message: &str) -> String {
