@@ -327,9 +327,15 @@ fn a_failed_copy_is_told_once_and_made_again() {
     }
     assert_eq!(
         (done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")),
-        (2, 2)
+        (2, 0)
     );
     sim.advance(hours(1));
+    let run = sweep(&sim, &[copies()]);
+    assert_eq!(
+        (failure(&run).as_str(), done(&run, "DeleteSnapshot")),
+        ("", 2),
+        "cleared away"
+    );
     drop(sim.take_journal());
     assert_eq!(failure(&sweep(&sim, &[copies()])), "");
     assert_eq!(mutations(&sim), Vec::<String>::new());
@@ -353,9 +359,39 @@ fn a_failed_copy_event_repairs_that_copy() {
     let run = copy(&sim, &[copies()], event.what);
     assert_eq!(
         (done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")),
-        (1, 1)
+        (1, 0)
     );
-    assert!(sim.record(&failed).is_none());
+    sim.advance(hours(1));
+    sweep(&sim, &[copies()]);
+    assert!(
+        sim.record(&failed).is_none(),
+        "cleared away once there is a good one"
+    );
+}
+
+#[test]
+fn a_copy_that_keeps_failing_is_tried_once_an_hour_and_told_every_time() {
+    let sim = world();
+    let source = shared(&sim, |_| {});
+    sweep(&sim, &[copies()]);
+    let mut copied = 0;
+    for _ in 0..30 {
+        sim.advance(minutes(10));
+        for copy in copies_of(&sim, &source) {
+            sim.change(&copy.snapshot.id, |it| it.snapshot.state = State::Error);
+        }
+        let run = sweep(&sim, &[copies()]);
+        copied += done(&run, "CopySnapshot");
+        assert!(failure(&run).starts_with("ActionsFailed: "), "never quiet");
+        assert!(
+            copies_of(&sim, &source).len() <= 2 * 3,
+            "no heap of failed ones"
+        );
+    }
+    assert!(
+        (2 * 4..=2 * 6).contains(&copied),
+        "{copied} copies in five hours to two Regions"
+    );
 }
 
 /// What a run says when the key of the first Region is as `change` makes it. The other Region is served.
