@@ -17,6 +17,8 @@ use crate::tags::{self, Claim, CopyClaim};
 
 pub mod copy;
 pub mod rotate;
+#[cfg(test)]
+mod tests;
 
 /// A plan that may be executed. Only this module makes one.
 #[derive(Debug, Default)]

@@ -35,3 +35,5 @@ pub mod run;
 pub mod schedule;
 pub mod settle;
 pub mod tags;
+#[cfg(test)]
+mod testing;

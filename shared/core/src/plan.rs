@@ -14,6 +14,8 @@ mod create;
 mod retain;
 pub mod rotate;
 mod share;
+#[cfg(test)]
+mod tests;
 
 /// Names of the policies that are in force anywhere, where the documents at hand are all there are. `None`: they
 /// are a selection (given in the event), or one of them could not be read; then nothing is taken for orphaned.

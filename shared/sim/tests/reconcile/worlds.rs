@@ -563,7 +563,7 @@ fn faults(seed: u64, chance: u64) -> impl FnMut(&snapferry_sim::Call) -> Fault +
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_lost_and_everything_comes_right(

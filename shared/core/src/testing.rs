@@ -1,0 +1,383 @@
+//! Small worlds for the tests of the planner and the auditor: one member account, one vault, ids by number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::action::{Action, Plan, Planned, Reason, Subject};
+use crate::audit::{self, AuditedPlan, Violation};
+use crate::documents::{Content, Documents, Raw};
+use crate::ec2::Access;
+use crate::ids::{Scope, SnapshotId, VolumeId};
+use crate::inventory::{
+    Guards, Key, ScopeInventory, Snapshot, State, TargetInventory, VaultInventory, Volume,
+};
+use crate::plan;
+use crate::policy::Tags;
+use crate::tags;
+
+pub(crate) const MEMBER: &str = "333333333333";
+pub(crate) const VAULT: &str = "222222222222";
+pub(crate) const HOME: &str = "eu-central-1";
+pub(crate) const AWAY: &str = "eu-west-1";
+
+pub(crate) fn id<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// The night's slot.
+pub(crate) const SLOT: &str = "2026-11-22T02:00:00Z";
+
+/// Some minutes after [`SLOT`].
+pub(crate) fn now() -> Timestamp {
+    at("2026-11-22T02:05:00Z")
+}
+
+pub(crate) fn hours_ago(n: i64) -> Timestamp {
+    now() - SignedDuration::from_hours(n)
+}
+
+pub(crate) fn snap(n: u32) -> SnapshotId {
+    id(&format!("snap-{n:08x}"))
+}
+
+pub(crate) fn vol(n: u32) -> VolumeId {
+    id(&format!("vol-{n:08x}"))
+}
+
+pub(crate) fn scope(account: &str, region: &str) -> Scope {
+    Scope {
+        account: id(account),
+        region: id(region),
+    }
+}
+
+pub(crate) fn map(pairs: &[(&str, &str)]) -> Tags {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+pub(crate) fn documents(documents: &[Value], whole: bool) -> Documents {
+    let raw = documents.iter().map(|document| Raw {
+        default_name: "unnamed".into(),
+        content: Content::Json(document.clone()),
+    });
+    let documents = Documents::read(raw.collect(), whole);
+    assert!(documents.invalid.is_empty(), "{:?}", documents.invalid);
+    documents
+}
+
+/// A policy for volumes with the tag `Backup`.
+pub(crate) fn policy(name: &str, schedules: &[Value]) -> Value {
+    json!({"Name": name, "PolicyDetails": {
+        "TargetTags": [{"Key": "Backup", "Value": "daily"}],
+        "ExcludeTags": [{"Key": "Skip", "Value": "*"}],
+        "Schedules": schedules
+    }})
+}
+
+/// Nightly at 02:00, with these members more.
+pub(crate) fn schedule(name: &str, more: &Value) -> Value {
+    let mut schedule = json!({
+        "Name": name,
+        "CreateRule": {"Interval": 24, "IntervalUnit": "HOURS", "Times": ["02:00"]},
+        "RetainRule": {"Count": 3}
+    });
+    for (key, value) in more.as_object().unwrap() {
+        schedule[key] = value.clone();
+    }
+    schedule
+}
+
+pub(crate) fn volume(n: u32) -> Volume {
+    Volume {
+        id: vol(n),
+        create_time: hours_ago(1000),
+        usable: true,
+        kms_key_id: None,
+        tags: map(&[("Backup", "daily")]),
+    }
+}
+
+/// A completed snapshot of volume 1 that policy `p` made for the slot so many days before [`SLOT`].
+pub(crate) fn own(n: u32, schedules: &str, days: i64) -> Snapshot {
+    let start_time = now() - SignedDuration::from_hours(24 * days);
+    let slot = at(SLOT) - SignedDuration::from_hours(24 * days);
+    Snapshot {
+        id: snap(n),
+        volume_id: vol(1),
+        owner: id(MEMBER),
+        state: State::Completed,
+        state_message: None,
+        start_time,
+        description: String::new(),
+        encrypted: false,
+        kms_key_id: None,
+        tags: map(&[
+            (tags::POLICY, "p"),
+            (tags::SCHEDULE, schedules),
+            (tags::SLOT, &slot.to_string()),
+        ]),
+    }
+}
+
+/// What `rotate-snapshots` decides from.
+pub(crate) struct Rotation {
+    pub(crate) documents: Vec<Value>,
+    pub(crate) whole: bool,
+    pub(crate) inventory: ScopeInventory,
+    pub(crate) at: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+impl Rotation {
+    /// Policy `p` with these schedules, volume 1, and these snapshots.
+    pub(crate) fn new(schedules: &[Value], snapshots: Vec<Snapshot>) -> Self {
+        Self {
+            documents: vec![policy("p", schedules)],
+            whole: true,
+            inventory: ScopeInventory {
+                volumes: BTreeMap::from([(vol(1), volume(1))]),
+                snapshots,
+                shared: BTreeMap::new(),
+                keys: BTreeMap::new(),
+                guards: Ok(Guards::default()),
+            },
+            at: now(),
+            now: now(),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let documents = documents(&self.documents, self.whole);
+        plan::rotate::plan(plan::rotate::Request {
+            scope: &scope(MEMBER, HOME),
+            access: &Access::default(),
+            policies: &documents.snapshot_policies(),
+            in_force: &documents.in_force(),
+            inventory: &self.inventory,
+            at: self.at,
+            now: self.now,
+        })
+    }
+
+    pub(crate) fn audit(&self, plan: Plan) -> (AuditedPlan, Vec<Violation>) {
+        let documents = documents(&self.documents, self.whole);
+        let facts = audit::rotate::Facts {
+            scope: &scope(MEMBER, HOME),
+            policies: &documents.snapshot_policies(),
+            in_force: &documents.in_force(),
+            inventory: &self.inventory,
+            now: self.now,
+            delete_limit: None,
+        };
+        audit::rotate::audit(plan, facts)
+    }
+
+    /// The plan, which the auditor has nothing against.
+    pub(crate) fn good_plan(&self) -> Plan {
+        let (audited, violations) = self.audit(self.plan());
+        assert_eq!(violations, []);
+        audited.into_parts().0
+    }
+}
+
+pub(crate) fn key(region: &str) -> String {
+    format!("arn:aws:kms:{region}:{VAULT}:key/k")
+}
+
+/// A policy that copies from the member to both Regions, kept for two days.
+pub(crate) fn copies(name: &str) -> Value {
+    let rule = |region| {
+        json!({"Target": region,
+               "EncryptionConfiguration": {"Encrypted": true, "CmkArn": key(region)},
+               "RetainRule": {"Interval": 2, "IntervalUnit": "DAYS"}})
+    };
+    json!({"Name": name, "PolicyDetails": {
+        "PolicyType": "EVENT_BASED_POLICY",
+        "EventSource": {"Type": "MANAGED_CWE", "Parameters": {
+            "EventType": "shareSnapshot", "SnapshotOwner": [MEMBER],
+            "DescriptionRegex": "^Created for policy: "}},
+        "Actions": [{"Name": "copy", "CrossRegionCopy": [rule(HOME), rule(AWAY)]}]
+    }})
+}
+
+/// What the member shares.
+pub(crate) fn source(n: u32, hours: i64) -> Snapshot {
+    Snapshot {
+        description: format!(
+            "Created for policy: p schedule: s slot: {SLOT} volume: {}",
+            vol(1)
+        ),
+        start_time: hours_ago(hours),
+        tags: Tags::new(),
+        ..own(n, "s", 0)
+    }
+}
+
+/// A completed copy of a source by policy `v` in [`HOME`], begun so many hours ago and to be kept for 48.
+pub(crate) fn copy_of(source: u32, n: u32, hours: i64) -> Snapshot {
+    let expires_at = hours_ago(hours) + SignedDuration::from_hours(48);
+    Snapshot {
+        owner: id(VAULT),
+        volume_id: id("vol-ffffffff"),
+        start_time: hours_ago(hours),
+        tags: map(&[
+            (tags::POLICY, "v"),
+            (tags::RULE, HOME),
+            (tags::SOURCE_SNAPSHOT, snap(source).as_str()),
+            (tags::SOURCE_ACCOUNT, MEMBER),
+            (tags::SOURCE_REGION, HOME),
+            (tags::SOURCE_VOLUME, vol(1).as_str()),
+            (tags::EXPIRES_AT, &tags::instant(expires_at)),
+        ]),
+        ..own(n, "s", 0)
+    }
+}
+
+/// What `copy-shared-snapshots` decides from.
+pub(crate) struct Copying {
+    pub(crate) documents: Vec<Value>,
+    pub(crate) whole: bool,
+    pub(crate) inventory: VaultInventory,
+    pub(crate) now: Timestamp,
+}
+
+impl Copying {
+    /// Policy `v`, these sources, and these copies in [`HOME`]; a sweep.
+    pub(crate) fn new(sources: Vec<Snapshot>, copies_here: Vec<Snapshot>) -> Self {
+        let good = |region| Key {
+            arn: key(region),
+            aws_managed: false,
+            state: "Enabled".into(),
+            usage: "ENCRYPT_DECRYPT".into(),
+            spec: "SYMMETRIC_DEFAULT".into(),
+        };
+        let target = |copies| TargetInventory {
+            copies,
+            guards: Ok(Guards::default()),
+        };
+        Self {
+            documents: vec![copies("v")],
+            whole: true,
+            inventory: VaultInventory {
+                account: id(VAULT),
+                sources: BTreeMap::from([(id(HOME), sources)]),
+                targets: BTreeMap::from([
+                    (id(HOME), target(copies_here)),
+                    (id(AWAY), target(Vec::new())),
+                ]),
+                keys: [HOME, AWAY]
+                    .map(|region| (key(region), Ok(good(region))))
+                    .into(),
+                whole: true,
+            },
+            now: now(),
+        }
+    }
+
+    pub(crate) fn target(&mut self) -> &mut TargetInventory {
+        self.inventory.targets.get_mut(&id(HOME)).unwrap()
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let documents = documents(&self.documents, self.whole);
+        plan::copy::plan(plan::copy::Request {
+            policies: &documents.copy_policies(),
+            in_force: &documents.in_force(),
+            inventory: &self.inventory,
+            now: self.now,
+        })
+    }
+
+    pub(crate) fn audit(&self, plan: Plan) -> (AuditedPlan, Vec<Violation>) {
+        let documents = documents(&self.documents, self.whole);
+        let facts = audit::copy::Facts {
+            policies: &documents.copy_policies(),
+            in_force: &documents.in_force(),
+            inventory: &self.inventory,
+            now: self.now,
+            delete_limit: None,
+        };
+        audit::copy::audit(plan, facts)
+    }
+
+    /// The plan, which the auditor has nothing against.
+    pub(crate) fn good_plan(&self) -> Plan {
+        let (audited, violations) = self.audit(self.plan());
+        assert_eq!(violations, []);
+        audited.into_parts().0
+    }
+}
+
+/// `CreateSnapshot vol-… because …`: one line per action.
+pub(crate) fn actions(plan: &Plan) -> Vec<String> {
+    let line = |planned: &Planned| {
+        let object = match &planned.action {
+            Action::CreateSnapshot(request) => request.volume.to_string(),
+            Action::CopySnapshot(request) => {
+                format!("{} to {}", request.source, planned.scope.region)
+            }
+            Action::ShareSnapshot { snapshot, .. }
+            | Action::RecordShare { snapshot, .. }
+            | Action::DeleteSnapshot(snapshot) => snapshot.to_string(),
+        };
+        format!(
+            "{} {object}: {}",
+            planned.action.operation(),
+            planned.reason
+        )
+    };
+    plan.actions.iter().map(line).collect()
+}
+
+/// `snap-… reason`: one line per decision not to act.
+pub(crate) fn held(plan: &Plan) -> Vec<String> {
+    let line = |held: &crate::action::Held| {
+        let subject = &held.subject;
+        let snapshot = subject.snapshot.as_ref().map(ToString::to_string);
+        let volume = subject.volume.as_ref().map(ToString::to_string);
+        let object = snapshot.or(volume).unwrap_or_default();
+        format!("{object}: {}", held.why)
+    };
+    plan.held.iter().map(line).collect()
+}
+
+/// Which snapshots a plan deletes.
+pub(crate) fn deleted(plan: &Plan) -> BTreeSet<SnapshotId> {
+    let deletions = plan.actions.iter().filter_map(|it| match &it.action {
+        Action::DeleteSnapshot(snapshot) => Some(snapshot.clone()),
+        _ => None,
+    });
+    deletions.collect()
+}
+
+/// A plan of one action.
+pub(crate) fn plan_of(scope: Scope, action: Action) -> Plan {
+    let snapshot = match &action {
+        Action::DeleteSnapshot(snapshot) => Some(snapshot.clone()),
+        _ => None,
+    };
+    let planned = Planned {
+        scope,
+        access: Access::default(),
+        action,
+        subject: Subject {
+            snapshot,
+            ..Subject::default()
+        },
+        reason: Reason::NoCopy,
+    };
+    Plan {
+        actions: vec![planned],
+        ..Plan::default()
+    }
+}
