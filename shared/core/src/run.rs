@@ -11,6 +11,9 @@ use crate::observe::Unreadable;
 use crate::policy::document::InvalidPolicy;
 use crate::report::{OutcomeName, Report};
 
+#[cfg(test)]
+mod tests;
+
 /// A whole invocation.
 #[derive(Debug)]
 pub struct Run {

@@ -79,7 +79,7 @@ fn a_doubtful_creation_withholds_deletions_and_goes_on() {
         (
             |it| {
                 it.tags
-                    .extend((0..50).map(|n| (n.to_string(), String::new())))
+                    .extend((0..50).map(|n| (n.to_string(), String::new())));
             },
             "53 tags are more than EC2 takes",
         ),
@@ -194,7 +194,8 @@ fn a_deletion_has_to_pass_every_rule() {
         ),
         (
             |it| {
-                it.documents[0]["PolicyDetails"]["Schedules"][0]["RetainRule"] = json!({"Count": 3})
+                it.documents[0]["PolicyDetails"]["Schedules"][0]["RetainRule"] =
+                    json!({"Count": 3});
             },
             "schedule s still keeps it",
         ),
@@ -287,7 +288,7 @@ fn a_copy_has_to_be_the_rules() {
                 drop(
                     it.tags
                         .insert(tags::SOURCE_SNAPSHOT.into(), snap(7).to_string()),
-                )
+                );
             },
             "its lineage would name another source",
         ),
@@ -306,7 +307,7 @@ fn a_copy_has_to_be_the_rules() {
         (
             |it| {
                 it.tags
-                    .extend((0..50).map(|n| (n.to_string(), String::new())))
+                    .extend((0..50).map(|n| (n.to_string(), String::new())));
             },
             "57 tags are more than EC2 takes",
         ),
@@ -435,6 +436,31 @@ fn the_end_of_a_copy_has_to_pass_every_rule() {
     let complaint = "nothing newer of its source volume would stay in this Region";
     assert_eq!(refused(&[1, 2, 3], all_expired), [complaint; 3].join("; "));
     assert_eq!(refused(&[2, 3], all_expired), "");
+}
+
+#[test]
+fn a_violation_in_one_region_withholds_nothing_in_another() {
+    let old = || vec![copy_of(1, 1, 1), copy_of(2, 2, 60)];
+    let mut world = Copying::new(vec![], old());
+    let mut away = world.target().clone();
+    for (copy, n) in away.copies.iter_mut().zip(11..) {
+        copy.id = snap(n);
+        copy.tags.insert(tags::RULE.into(), AWAY.into());
+    }
+    world.inventory.targets.insert(id(AWAY), away);
+    let mut plan = Plan::default();
+    for (region, n) in [(HOME, 1), (HOME, 2), (AWAY, 12)] {
+        plan.actions
+            .extend(plan_of(scope(VAULT, region), Action::DeleteSnapshot(snap(n))).actions);
+    }
+    let (audited, violations) = world.audit(plan);
+    assert!(violations.iter().all(|it| it.scope == scope(VAULT, HOME)) && !violations.is_empty());
+    let left: Vec<_> = audited
+        .actions()
+        .iter()
+        .map(|it| it.scope.clone())
+        .collect();
+    assert_eq!(left, [scope(VAULT, AWAY)]);
 }
 
 #[test]

@@ -454,7 +454,7 @@ fn the_newest_of_a_volume_stays_whichever_policy_made_it() {
 fn of_two_that_are_the_same_the_younger_goes_and_the_older_not_with_it() {
     // Night 2 twice, and so old that neither is kept.
     let twin = with(own(9, "s", 2), |it| {
-        it.start_time += SignedDuration::from_secs(30)
+        it.start_time += SignedDuration::from_secs(30);
     });
     let snapshots = vec![own(1, "s", 1), own(2, "s", 2), twin];
     let mut world = Rotation::new(&retain(&json!({"Count": 1})), snapshots);

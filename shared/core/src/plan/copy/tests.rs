@@ -35,7 +35,7 @@ fn a_rule_is_served_by_what_is_or_may_become_good() {
     let failed = here(&format!("the only copy, {}, ended in error", snap(2)));
     let tagged = |tag: &str, value: &str| {
         with(copy_of(1, 2, 1), |it| {
-            drop(it.tags.insert(tag.into(), value.into()))
+            drop(it.tags.insert(tag.into(), value.into()));
         })
     };
     let cases = [
@@ -190,7 +190,7 @@ fn what_is_not_copied_and_why() {
 #[test]
 fn one_second_before_its_retention_ends_a_source_is_copied() {
     let young = with(source(1, 48), |it| {
-        it.start_time += SignedDuration::from_secs(1)
+        it.start_time += SignedDuration::from_secs(1);
     });
     assert_eq!(
         copied(&Copying::new(vec![young], vec![]).good_plan()).len(),
@@ -385,7 +385,7 @@ fn failed(n: u32, hours: i64) -> Snapshot {
 fn a_failed_copy_is_told_and_stays_until_there_is_a_good_one() {
     let away = |it: &mut Copying| {
         let copy = with(copy_of(1, 99, 1), |it| {
-            drop(it.tags.insert(tags::RULE.into(), AWAY.into()))
+            drop(it.tags.insert(tags::RULE.into(), AWAY.into()));
         });
         it.inventory.targets.get_mut(&id(AWAY)).unwrap().copies = vec![copy];
     };
