@@ -61,8 +61,6 @@ impl<'a> Draft<'a> {
         // Without a copy that is made or waited for, nobody will ever replace them.
         let given_up =
             !is_replaced && !is_there(State::Pending) && !self.is_wanted(&subject_of(claim));
-        // Given up, it is told by the run that deletes it; one that must not be deleted would be told for ever.
-        let is_news = |newest: &Snapshot| !given_up || self.veto(region, newest).is_none();
         // One that cannot even be deleted, and that nobody will replace, would be news for ever.
         let stuck = given_up && failed.iter().all(|copy| self.veto(region, copy).is_some());
         let is_news = !is_replaced && !is_there(State::Pending) && !stuck;
