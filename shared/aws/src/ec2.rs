@@ -1,17 +1,12 @@
 //! The port over the SDK's EC2 and KMS clients of one account and Region.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::future::Future;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder as ConfigOverride;
 use aws_sdk_ec2::operation::copy_snapshot::CopySnapshotError;
 use aws_sdk_ec2::operation::create_snapshot::CreateSnapshotError;
 use aws_sdk_ec2::types::{Filter, LockState, OperationType, SnapshotAttributeName};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapferry_core::ec2::{
     CopySnapshot, CreateSnapshot, Ec2, Ec2Error, ErrorKind, SnapshotFilter, VolumeFilter,
 };
@@ -20,10 +15,9 @@ use snapferry_core::inventory::{Key, Snapshot, Volume};
 use snapferry_core::policy::Tags;
 use snapferry_core::tags;
 
-use crate::classify::failed;
 use crate::convert;
+use crate::deadline::Deadline;
 use crate::only_refused::OnlyRefused;
-use crate::provider::Deadline;
 
 /// Most results of one page.
 const PAGE: i32 = 1000;
@@ -37,26 +31,6 @@ pub struct AwsEc2 {
 }
 
 impl AwsEc2 {
-    /// Waits for an answer, but not past the end of the invocation.
-    async fn answer<T, E>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Ec2Error>
-    where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    {
-        // Boxed: the SDK's futures are large, and nested ones exhaust the compiler.
-        match tokio::time::timeout_at(self.deadline.hard(), Box::pin(call)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(err)) => Err(failed(operation, err)),
-            Err(elapsed) => Err(Ec2Error::NoAnswer {
-                operation,
-                source: elapsed.into(),
-            }),
-        }
-    }
-
     async fn volumes(&self, filter: Filter) -> Result<Vec<Volume>, Ec2Error> {
         let pages = self
             .ec2
@@ -65,6 +39,7 @@ impl AwsEc2 {
             .into_paginator()
             .page_size(PAGE);
         let found: Vec<_> = self
+            .deadline
             .answer(
                 "DescribeVolumes",
                 pages.items().send().collect::<Result<_, _>>(),
@@ -83,6 +58,7 @@ impl AwsEc2 {
             .into_paginator()
             .page_size(PAGE);
         let found: Vec<_> = self
+            .deadline
             .answer(
                 "DescribeSnapshots",
                 pages.items().send().collect::<Result<_, _>>(),
@@ -189,6 +165,7 @@ impl Ec2 for AwsEc2 {
             .into_paginator()
             .page_size(PAGE);
         let images: Vec<_> = self
+            .deadline
             .answer(
                 "DescribeImages",
                 pages.items().send().collect::<Result<_, _>>(),
@@ -222,7 +199,7 @@ impl Ec2 for AwsEc2 {
                 .describe_locked_snapshots()
                 .max_results(PAGE)
                 .set_next_token(token);
-            let page = self.answer(OPERATION, call.send()).await?;
+            let page = self.deadline.answer(OPERATION, call.send()).await?;
             for lock in page.snapshots() {
                 if lock.lock_state() != Some(&LockState::Expired) {
                     locked.insert(convert::member(
@@ -245,6 +222,7 @@ impl Ec2 for AwsEc2 {
     async fn describe_key(&self, key: &str) -> Result<Key, Ec2Error> {
         const OPERATION: &str = "DescribeKey";
         let answer = self
+            .deadline
             .answer(OPERATION, self.kms.describe_key().key_id(key).send())
             .await?;
         let found = answer
@@ -278,7 +256,7 @@ impl Ec2 for AwsEc2 {
                 ConfigOverride::default()
                     .retry_classifier(OnlyRefused::<CreateSnapshotError>::new()),
             );
-        let answer = self.answer(OPERATION, call.send()).await?;
+        let answer = self.deadline.answer(OPERATION, call.send()).await?;
         convert::member(OPERATION, "the snapshot", answer.snapshot_id())
     }
 
@@ -298,7 +276,7 @@ impl Ec2 for AwsEc2 {
             .config_override(
                 ConfigOverride::default().retry_classifier(OnlyRefused::<CopySnapshotError>::new()),
             );
-        let answer = self.answer(OPERATION, call.send()).await?;
+        let answer = self.deadline.answer(OPERATION, call.send()).await?;
         convert::member(OPERATION, "the snapshot", answer.snapshot_id())
     }
 
@@ -317,7 +295,9 @@ impl Ec2 for AwsEc2 {
                 .attribute(SnapshotAttributeName::CreateVolumePermission)
                 .operation_type(OperationType::Add)
                 .user_ids(account.as_str());
-            self.answer("ModifySnapshotAttribute", call.send()).await?;
+            self.deadline
+                .answer("ModifySnapshotAttribute", call.send())
+                .await?;
         }
         Ok(())
     }
@@ -328,12 +308,15 @@ impl Ec2 for AwsEc2 {
             .create_tags()
             .set_resources(Some(snapshots.iter().map(ToString::to_string).collect()))
             .set_tags(Some(convert::tag_list(tags)));
-        self.answer("CreateTags", call.send()).await.map(|_| ())
+        self.deadline
+            .answer("CreateTags", call.send())
+            .await
+            .map(|_| ())
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {
         let call = self.ec2.delete_snapshot().snapshot_id(snapshot.as_str());
-        match self.answer("DeleteSnapshot", call.send()).await {
+        match self.deadline.answer("DeleteSnapshot", call.send()).await {
             Err(err) if err.kind() == ErrorKind::NotFound => Ok(()), // already gone
             result => result.map(|_| ()),
         }

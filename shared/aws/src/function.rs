@@ -15,8 +15,9 @@ use snapferry_core::run::{Failure, Run};
 use tokio::sync::OnceCell;
 use tracing::{error, info};
 
+use crate::deadline::Deadline;
 use crate::parameters;
-use crate::provider::{Aws, Deadline};
+use crate::provider::Aws;
 
 /// Scopes read and changed side by side.
 const SCOPES: usize = 8;

@@ -5,6 +5,7 @@
 
 mod classify;
 mod convert;
+mod deadline;
 mod ec2;
 mod function;
 mod job;
@@ -15,7 +16,8 @@ mod provider;
 mod testing;
 mod whole;
 
+pub use deadline::Deadline;
 pub use ec2::AwsEc2;
 pub use function::{Function, Invocation};
 pub use job::{Call, Job};
-pub use provider::{Aws, Deadline};
+pub use provider::Aws;

@@ -6,7 +6,6 @@ use aws_sdk_ssm::types::Parameter;
 use snapferry_core::documents::{Content, Raw, Source};
 use snapferry_core::ec2::Ec2Error;
 
-use crate::classify::failed;
 use crate::provider::Aws;
 
 /// The configured documents: those in the variable, or every parameter below the path, `SecureString` included.
@@ -33,13 +32,7 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
         .into_paginator()
         .page_size(10);
     let call = paginator.send().collect::<Result<Vec<_>, _>>();
-    let pages = tokio::time::timeout_at(aws.deadline().hard(), call)
-        .await
-        .map_err(|late| Ec2Error::NoAnswer {
-            operation: OPERATION,
-            source: late.into(),
-        })?
-        .map_err(|err| failed(OPERATION, err))?;
+    let pages = aws.deadline().answer(OPERATION, call).await?;
     let raw = |parameter: &Parameter| Raw {
         default_name: parameter
             .name()

@@ -16,44 +16,11 @@ use snapferry_core::documents::InvalidConfiguration;
 use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider};
 use snapferry_core::ids::{AccountId, Region, RoleArn};
 use tokio::sync::{Mutex, OnceCell};
-use tokio::time::Instant;
 
-use crate::classify::failed;
 use crate::convert;
+use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
 use crate::whole::Whole;
-
-/// When an invocation ends, and when it has to stop beginning things.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    soft: Instant,
-    hard: Instant,
-}
-
-impl Deadline {
-    /// For an invocation with so much time left. The last fifth, at most 30 seconds, is for answers that are under
-    /// way; a third of that for the report.
-    #[must_use]
-    pub fn after(left: Duration) -> Self {
-        let now = Instant::now();
-        let margin = (left / 5).min(Duration::from_secs(30));
-        Self {
-            soft: now + left - margin,
-            hard: now + left - margin / 3,
-        }
-    }
-
-    /// Whether nothing new may be begun.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        Instant::now() >= self.soft
-    }
-
-    /// When an answer comes too late to be reported.
-    pub(crate) fn hard(&self) -> Instant {
-        self.hard
-    }
-}
 
 /// AWS for one invocation: assumes every role once.
 #[derive(Debug)]
@@ -134,13 +101,7 @@ impl Aws {
         self.identity
             .get_or_try_init(|| async {
                 let call = self.sts().get_caller_identity().send();
-                let answer = tokio::time::timeout_at(self.deadline.hard(), call)
-                    .await
-                    .map_err(|late| Ec2Error::NoAnswer {
-                        operation: OPERATION,
-                        source: late.into(),
-                    })?
-                    .map_err(|err| failed(OPERATION, err))?;
+                let answer = self.deadline.answer(OPERATION, call).await?;
                 Ok(Identity {
                     account: convert::member(OPERATION, "the account", answer.account())?,
                     arn: answer.arn().unwrap_or("an unknown principal").to_owned(),
@@ -190,13 +151,7 @@ impl Aws {
             .set_external_id(access.external_id.as_ref().map(|id| id.0.clone()))
             .duration_seconds(3600) // the most that a chained role gets, and four times a Lambda's life
             .send();
-        let answer = tokio::time::timeout_at(self.deadline.hard(), call)
-            .await
-            .map_err(|late| Ec2Error::NoAnswer {
-                operation: OPERATION,
-                source: late.into(),
-            })?
-            .map_err(|err| failed(OPERATION, err))?;
+        let answer = self.deadline.answer(OPERATION, call).await?;
         let found = answer
             .credentials()
             .ok_or_else(|| convert::malformed(OPERATION, "no credentials for", role.as_str()))?;

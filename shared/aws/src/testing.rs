@@ -21,8 +21,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use snapferry_core::ec2::{Access, Ec2Provider};
 
+use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
-use crate::provider::{Aws, Deadline, retries};
+use crate::provider::{Aws, retries};
 
 /// In every answer's header.
 pub(crate) const REQUEST_ID: &str = "59dbff89-35bd-4eac-99ed-be587EXAMPLE";

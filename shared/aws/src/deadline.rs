@@ -1,0 +1,93 @@
+//! The end of an invocation, which no call outlives.
+
+use std::error::Error;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use snapferry_core::ec2::Ec2Error;
+use tokio::time::Instant;
+
+use crate::classify::failed;
+
+/// When an invocation ends, and when it has to stop beginning things.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    soft: Instant,
+    hard: Instant,
+}
+
+impl Deadline {
+    /// For an invocation with so much time left. The last fifth, at most 30 seconds, is for answers that are under
+    /// way; a third of that for the report.
+    #[must_use]
+    pub fn after(left: Duration) -> Self {
+        let now = Instant::now();
+        let margin = (left / 5).min(Duration::from_secs(30));
+        Self {
+            soft: now + left - margin,
+            hard: now + left - margin / 3,
+        }
+    }
+
+    /// Whether nothing new may be begun.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.soft
+    }
+
+    /// Waits for the answer to a call, but not past the end of the invocation.
+    pub(crate) async fn answer<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Ec2Error>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        // Boxed: the SDK's futures are large, and nested ones exhaust the compiler.
+        match tokio::time::timeout_at(self.hard, Box::pin(call)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(err)) => Err(failed(operation, err)),
+            Err(late) => Err(Ec2Error::NoAnswer {
+                operation,
+                source: late.into(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn time_is_left_for_answers_and_then_for_the_report() {
+        for (left, soft, hard) in [(900, 870, 890), (60, 48, 56), (0, 0, 0)] {
+            let [left, soft, hard] = [left, soft, hard].map(Duration::from_secs);
+            let before = Instant::now();
+            let deadline = Deadline::after(left);
+            let after = Instant::now();
+            assert!(
+                (before + soft..=after + soft).contains(&deadline.soft),
+                "{left:?}"
+            );
+            assert!(
+                (before + hard..=after + hard).contains(&deadline.hard),
+                "{left:?}"
+            );
+            assert_eq!(deadline.is_over(), left.is_zero());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_may_end_after_nothing_new_may_begin() {
+        let now = Instant::now();
+        let later = now + Duration::from_mins(1);
+        for (soft, hard, is_over) in [(now, later, true), (later, now, false)] {
+            assert_eq!(Deadline { soft, hard }.is_over(), is_over);
+        }
+    }
+}
