@@ -260,14 +260,22 @@ fn print_examples(before: &[Snapshot], after: &[Snapshot], swept: &Value) {
         copies.len()
     );
     if let Some(copy) = copies.first() {
+        let held = swept
+            .get("Held")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let of_copy = |it: &&Value| it.get("SnapshotId").and_then(Value::as_str) == Some(&copy.id);
+        let why = held
+            .filter(of_copy)
+            .find_map(|it| it.get("Reason")?.as_str());
         println!("  {} in {}/{}", copy.id, copy.account, copy.region);
         println!("  under {}", copy.key.as_deref().unwrap_or("no key"));
         for (key, value) in copy.tags.as_object().into_iter().flatten() {
             println!("  {key:<28} {}", value.as_str().unwrap_or_default());
         }
+        println!("  and why it stays: {}", why.unwrap_or("not expired"));
     }
-    let held = swept.pointer("/Held/0/Reason").and_then(Value::as_str);
-    println!("  and why it stays: {}", held.unwrap_or("not expired"));
 }
 
 fn look_further(stage: &Stage, rotate: &Lambda, copy: &Lambda, keep: bool) {
