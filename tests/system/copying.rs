@@ -118,10 +118,8 @@ fn only_what_the_policy_wants_is_copied_and_only_once() -> Result<()> {
     let report = vault_function(&stage, &others)?
         .invoke(&share_event(&source))?
         .report()?;
-    assert_eq!(
-        report["Held"][0]["Reason"],
-        "not shared with this account, or not any more"
-    );
+    let why = format!("no policy names {} as SnapshotOwner", MEMBERS[0]);
+    assert_eq!(report["Held"][0]["Reason"], why);
     let mut worded = wanted.clone();
     worded["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] = json!("^production");
     let report = vault_function(&stage, &worded)?
