@@ -1,10 +1,13 @@
 //! The audit of a `rotate-snapshots` plan.
 
+use std::cmp::Reverse;
+
 use super::{
     Action, AuditedPlan, BTreeMap, BTreeSet, Claim, Findings, Plan, Planned, Policy, Scope,
     Snapshot, SnapshotId, SnapshotPolicy, State, Timestamp, Violation, deletable, delete_limit,
     deleted, surely_kept, tags, too_many,
 };
+use crate::ids::VolumeId;
 use crate::inventory::ScopeInventory;
 use crate::plan::PoliciesInForce;
 
@@ -30,7 +33,7 @@ pub struct Facts<'a> {
 pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     let mut findings = Findings::default();
     let leaving = deleted(&plan);
-    let world = World::of(&facts);
+    let world = World::of(&facts, &leaving);
     let mut created = BTreeSet::new();
     for (index, planned) in plan.actions.iter().enumerate() {
         if planned.scope != *facts.scope {
@@ -54,7 +57,7 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
                 findings.withheld.insert(index);
                 Err("rotation does not copy".into())
             }
-            Action::DeleteSnapshot(snapshot) => world.delete(planned, snapshot, &leaving),
+            Action::DeleteSnapshot(snapshot) => world.delete(planned, snapshot),
         };
         if let Err(rule) = checked {
             findings.add(planned, rule);
@@ -69,26 +72,71 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     findings.finish(plan)
 }
 
+/// When a snapshot began; the id settles a tie.
+type Began<'a> = (Timestamp, &'a SnapshotId);
+
+/// Newest first: how many slots are served from the newest down to this one.
+type Served<'a> = Vec<(Began<'a>, usize)>;
+
+/// What the rules are checked against, looked up once. But for `by_id`, it is about completed snapshots that the plan
+/// leaves alone.
 struct World<'a> {
     facts: &'a Facts<'a>,
     by_id: BTreeMap<&'a SnapshotId, &'a Snapshot>,
-    /// Completed snapshots of every volume with their claims.
-    good: BTreeMap<&'a str, Vec<(&'a Snapshot, Claim)>>,
+    /// The newest of every volume, whoever made it.
+    newest: BTreeMap<&'a VolumeId, Began<'a>>,
+    /// The oldest of every volume with the same claim.
+    oldest: BTreeMap<(&'a VolumeId, Claim), Began<'a>>,
+    /// By volume, policy and schedule.
+    slots: BTreeMap<(&'a VolumeId, String, String), Served<'a>>,
 }
 
 impl<'a> World<'a> {
-    fn of(facts: &'a Facts<'a>) -> Self {
-        let mut by_id = BTreeMap::new();
-        let mut good: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    fn of(facts: &'a Facts<'a>, leaving: &BTreeSet<&SnapshotId>) -> Self {
+        let mut world = Self {
+            facts,
+            by_id: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            oldest: BTreeMap::new(),
+            slots: BTreeMap::new(),
+        };
+        let mut staying = Vec::new();
         for snapshot in &facts.inventory.snapshots {
-            by_id.insert(&snapshot.id, snapshot);
-            if let (State::Completed, Some(claim)) = (snapshot.state, Claim::read(&snapshot.tags)) {
-                good.entry(snapshot.volume_id.as_str())
-                    .or_default()
-                    .push((snapshot, claim));
+            world.by_id.insert(&snapshot.id, snapshot);
+            if snapshot.state == State::Completed
+                && !leaving.contains(&snapshot.id)
+                && let Some(claim) = Claim::read(&snapshot.tags)
+            {
+                staying.push((began(snapshot), &snapshot.volume_id, claim));
             }
         }
-        Self { facts, by_id, good }
+        staying.sort_by_key(|(began, ..)| Reverse(*began));
+        let mut served: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (began, volume, claim) in staying {
+            world.newest.entry(volume).or_insert(began);
+            for schedule in &claim.schedules {
+                let key = (volume, claim.policy.clone(), schedule.clone());
+                let served = served.entry(key.clone()).or_default();
+                served.insert(claim.slot);
+                let slots = world.slots.entry(key).or_default();
+                slots.push((began, served.len()));
+            }
+            world.oldest.insert((volume, claim), began);
+        }
+        world
+    }
+
+    /// How many slots of a schedule are served by what stays and is newer.
+    fn n_newer(&self, snapshot: &Snapshot, claim: &Claim, schedule: &str) -> usize {
+        let key = (
+            &snapshot.volume_id,
+            claim.policy.clone(),
+            schedule.to_owned(),
+        );
+        let slots = self.slots.get(&key).map_or(&[][..], Vec::as_slice);
+        let n = slots.partition_point(|(other, _)| *other > began(snapshot));
+        let last = n.checked_sub(1).and_then(|last| slots.get(last));
+        last.map_or(0, |(_, served)| *served)
     }
 
     fn policy(&self, name: &str) -> Option<(&'a Policy, &'a SnapshotPolicy)> {
@@ -165,12 +213,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn delete(
-        &self,
-        planned: &Planned,
-        id: &SnapshotId,
-        leaving: &BTreeSet<&SnapshotId>,
-    ) -> Result<(), String> {
+    fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
         let snapshot = self.by_id.get(id).copied();
         deletable(planned, snapshot, &self.facts.inventory.guards)?;
         let snapshot = snapshot.ok_or("it was not seen in this run")?;
@@ -179,20 +222,12 @@ impl<'a> World<'a> {
         if snapshot.state == State::Error {
             return Ok(());
         }
-        let others: Vec<&(&Snapshot, Claim)> = self
-            .good
-            .get(snapshot.volume_id.as_str())
-            .into_iter()
-            .flatten()
-            .filter(|(other, _)| other.id != *id && !leaving.contains(&other.id))
-            .collect();
-        let twin = others.iter().any(|(other, theirs)| {
-            *theirs == claim && (other.start_time, &other.id) < (snapshot.start_time, id)
-        });
-        let newer_stays = others
-            .iter()
-            .any(|(other, _)| (other.start_time, &other.id) > (snapshot.start_time, id));
-        if !twin && !newer_stays {
+        let before = |other: &Began<'_>| *other < began(snapshot);
+        let after = |other: &Began<'_>| *other > began(snapshot);
+        let volume = &snapshot.volume_id;
+        let twin = self.oldest.get(&(volume, claim.clone()));
+        let twin = twin.is_some_and(before);
+        if !twin && !self.newest.get(volume).is_some_and(after) {
             return Err("nothing newer of its volume would stay".into());
         }
         match self.policy(&claim.policy) {
@@ -201,7 +236,7 @@ impl<'a> World<'a> {
                 if twin {
                     return Ok(());
                 }
-                self.by_rules(snapshot, &claim, details, &others)
+                self.by_rules(snapshot, &claim, details)
             }
             None => self.orphan(snapshot, &claim),
         }
@@ -212,7 +247,6 @@ impl<'a> World<'a> {
         snapshot: &Snapshot,
         claim: &Claim,
         details: &SnapshotPolicy,
-        others: &[&(&Snapshot, Claim)],
     ) -> Result<(), String> {
         let mut known = false;
         for schedule in details
@@ -221,21 +255,8 @@ impl<'a> World<'a> {
             .filter(|it| claim.schedules.contains(&it.name))
         {
             known = true;
-            let newer: BTreeSet<_> = others
-                .iter()
-                .filter(|(other, theirs)| {
-                    theirs.policy == claim.policy
-                        && theirs.schedules.contains(&schedule.name)
-                        && (other.start_time, &other.id) > (snapshot.start_time, &snapshot.id)
-                })
-                .map(|(_, theirs)| theirs.slot)
-                .collect();
-            if surely_kept(
-                &schedule.retain,
-                snapshot.start_time,
-                newer.len(),
-                self.facts.now,
-            ) {
+            let newer = self.n_newer(snapshot, claim, &schedule.name);
+            if surely_kept(&schedule.retain, snapshot.start_time, newer, self.facts.now) {
                 return Err(format!("schedule {} still keeps it", schedule.name));
             }
         }
@@ -262,4 +283,8 @@ impl<'a> World<'a> {
             _ => Err("its policy is gone and its own expiry is not over".into()),
         }
     }
+}
+
+fn began(snapshot: &Snapshot) -> Began<'_> {
+    (snapshot.start_time, &snapshot.id)
 }

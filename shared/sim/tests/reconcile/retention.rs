@@ -1,9 +1,11 @@
 //! Weeks of rotation: what stays, what goes, and what is left alone.
 
 use serde_json::{Value, json};
+use snapferry_core::ec2::ErrorKind;
 use snapferry_core::inventory::State;
 use snapferry_core::report::OutcomeName;
 use snapferry_core::tags;
+use snapferry_sim::Fault;
 
 use crate::support::{
     answer_shares, at, days, every, failure, held, hours, in_state, lines, member, minutes,
@@ -373,4 +375,37 @@ fn a_volume_that_is_snapshotted_too_often_waits() {
     sim.advance(hours(1));
     rotate(&sim, &two);
     assert_eq!(slots(&sim, &member()).len(), 2);
+}
+
+#[test]
+fn a_record_of_shares_that_fails_is_told_and_written_by_the_next_run() {
+    let sim = sim();
+    target(&sim);
+    target(&sim);
+    let sharing = [policy(
+        "daily",
+        &[
+            json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
+                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]}),
+        ],
+    )];
+    rotate(&sim, &sharing);
+    sim.advance(minutes(30));
+    sim.on_call(|call| match call.operation {
+        "CreateTags" => Fault::Refuse(ErrorKind::AccessDenied, "UnauthorizedOperation"),
+        _ => Fault::None,
+    });
+    let run = rotate(&sim, &sharing);
+    let shares = lines(&run, "ModifySnapshotAttribute", OutcomeName::Done);
+    assert_eq!(shares.len(), 2);
+    assert_eq!(
+        failure(&run)
+            .matches("ActionsFailed: CreateTags of snap-")
+            .count(),
+        1
+    );
+    sim.no_faults();
+    drop(sim.take_journal());
+    assert_eq!(failure(&rotate(&sim, &sharing)), "");
+    assert_eq!(mutations(&sim).len(), 1, "one call for both");
 }
