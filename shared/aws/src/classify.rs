@@ -62,6 +62,15 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
     }
 }
 
+/// What a code means as an answer to this operation. EC2 has no code of its own for a deletion that a lock or another
+/// service forbids.
+fn kind_of(operation: &str, code: &str) -> ErrorKind {
+    match (operation, code) {
+        ("DeleteSnapshot", "OperationNotPermitted") => ErrorKind::InUse,
+        _ => classify(code),
+    }
+}
+
 /// AWS's answer in our words. The SDK's `Display` says only "service error", so its metadata are read.
 pub(crate) fn failed<E>(operation: &'static str, err: SdkError<E, HttpResponse>) -> Ec2Error
 where
@@ -70,7 +79,7 @@ where
     let broken = err
         .raw_response()
         .is_some_and(|answer| answer.status().is_server_error());
-    let kind = |code: &str| match classify(code) {
+    let kind = |code: &str| match kind_of(operation, code) {
         // A code that the table does not know; the HTTP status tells whose fault it is.
         ErrorKind::Invalid if broken => ErrorKind::Internal,
         kind => kind,

@@ -216,7 +216,11 @@ impl<'a> World<'a> {
         if policy.is_some_and(|(policy, _)| !policy.enabled) {
             return Err("its policy is disabled".into());
         }
-        if snapshot.state == State::Error || self.has_older_twin(region, snapshot, &claim) {
+        let is_worthless = snapshot.state == State::Error;
+        if is_worthless && policy.is_none() {
+            return Err("its policy is not in force".into());
+        }
+        if is_worthless || self.has_older_twin(region, snapshot, &claim) {
             return Ok(());
         }
         self.judged_by_age(region, snapshot, claim, policy)

@@ -10,6 +10,7 @@ use super::{
 use crate::ids::VolumeId;
 use crate::inventory::ScopeInventory;
 use crate::plan::PoliciesInForce;
+use crate::schedule::Slot;
 
 /// What the plan is checked against.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +79,13 @@ type Began<'a> = (Timestamp, &'a SnapshotId);
 /// Newest first: how many slots are served from the newest down to this one.
 type Served<'a> = Vec<(Began<'a>, usize)>;
 
-/// What the rules are checked against, looked up once. But for `by_id`, it is about completed snapshots that the plan
-/// leaves alone.
+/// What the rules are checked against, looked up once. But for `by_id` and `serving`, it is about completed snapshots
+/// that the plan leaves alone.
 struct World<'a> {
     facts: &'a Facts<'a>,
     by_id: BTreeMap<&'a SnapshotId, &'a Snapshot>,
+    /// Volume, policy, schedule and slot of everything that did not fail.
+    serving: BTreeSet<(&'a VolumeId, String, String, Slot)>,
     /// The newest of every volume, whoever made it.
     newest: BTreeMap<&'a VolumeId, Began<'a>>,
     /// The oldest of every volume with the same claim.
@@ -96,6 +99,7 @@ impl<'a> World<'a> {
         let mut world = Self {
             facts,
             by_id: BTreeMap::new(),
+            serving: BTreeSet::new(),
             newest: BTreeMap::new(),
             oldest: BTreeMap::new(),
             slots: BTreeMap::new(),
@@ -103,10 +107,18 @@ impl<'a> World<'a> {
         let mut staying = Vec::new();
         for snapshot in &facts.inventory.snapshots {
             world.by_id.insert(&snapshot.id, snapshot);
-            if snapshot.state == State::Completed
-                && !leaving.contains(&snapshot.id)
-                && let Some(claim) = Claim::read(&snapshot.tags)
-            {
+            let Some(claim) = Claim::read(&snapshot.tags) else {
+                continue;
+            };
+            if snapshot.state != State::Error && snapshot.owner == facts.scope.account {
+                for schedule in &claim.schedules {
+                    let (policy, schedule) = (claim.policy.clone(), schedule.clone());
+                    world
+                        .serving
+                        .insert((&snapshot.volume_id, policy, schedule, claim.slot));
+                }
+            }
+            if snapshot.state == State::Completed && !leaving.contains(&snapshot.id) {
                 staying.push((began(snapshot), &snapshot.volume_id, claim));
             }
         }
@@ -188,6 +200,18 @@ impl<'a> World<'a> {
                     claim.slot
                 ));
             }
+            let serving = (
+                &volume.id,
+                claim.policy.clone(),
+                schedule.clone(),
+                claim.slot,
+            );
+            if self.serving.contains(&serving) {
+                return Err(format!(
+                    "slot {} of schedule {schedule} is served already",
+                    claim.slot
+                ));
+            }
         }
         Ok(())
     }
@@ -220,7 +244,12 @@ impl<'a> World<'a> {
         let claim =
             Claim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
         if snapshot.state == State::Error {
-            return Ok(());
+            let in_force = self
+                .policy(&claim.policy)
+                .filter(|(policy, _)| policy.enabled);
+            return in_force
+                .map(drop)
+                .ok_or_else(|| "its policy is not in force here".into());
         }
         let before = |other: &Began<'_>| *other < began(snapshot);
         let after = |other: &Began<'_>| *other > began(snapshot);

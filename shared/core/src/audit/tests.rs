@@ -88,6 +88,44 @@ fn a_doubtful_creation_withholds_deletions_and_goes_on() {
     }
     let twice = creating(vec![create(), create()]);
     assert_eq!(twice, format!("slot {SLOT} of schedule s is served twice"));
+    let newest = changed(|it| {
+        let slot = own(1, "s", 1).tags.remove(tags::SLOT).unwrap();
+        it.tags.insert(tags::SLOT.into(), slot);
+    });
+    assert!(
+        newest.ends_with(" of schedule s is served already"),
+        "{newest}"
+    );
+}
+
+#[test]
+fn one_that_failed_leaves_only_by_a_policy_in_force() {
+    let refused = |change: fn(&mut Rotation)| {
+        let mut world = rotation();
+        world.inventory.snapshots[2].state = State::Error;
+        change(&mut world);
+        let plan = plan_of(scope(MEMBER, HOME), Action::DeleteSnapshot(snap(3)));
+        rules(&world.audit(plan)).join("; ")
+    };
+    assert_eq!(refused(|_| {}), "");
+    let gone = "its policy is not in force here";
+    assert_eq!(
+        refused(|it| it.documents[0]["State"] = json!("DISABLED")),
+        gone
+    );
+    assert_eq!(refused(|it| it.documents[0]["Name"] = json!("q")), gone);
+    let refused = |change: fn(&mut Copying)| {
+        let mut world = Copying::new(vec![], vec![copy_of(1, 1, 1), copy_of(2, 2, 2)]);
+        world.target().copies[1].state = State::Error;
+        change(&mut world);
+        let plan = plan_of(scope(VAULT, HOME), Action::DeleteSnapshot(snap(2)));
+        rules(&world.audit(plan)).join("; ")
+    };
+    assert_eq!(refused(|_| {}), "");
+    assert_eq!(
+        refused(|it| it.documents[0]["Name"] = json!("w")),
+        "its policy is not in force"
+    );
 }
 
 #[test]

@@ -122,7 +122,7 @@ async fn what_cannot_be_deleted_says_why() {
             "OperationNotPermitted",
             400,
             "It is locked.",
-            ErrorKind::Invalid,
+            ErrorKind::InUse,
         ),
     ] {
         let aws = Script::default().on("DeleteSnapshot", [refused(status, code, message)]);

@@ -42,8 +42,7 @@ fn one_target(
         .and_then(|node| node.id::<RoleArn>());
     let external_id = object.optional("ExternalId", |node| {
         let id = node.string().filter(|id| external_id_is_valid(id));
-        id.map(str::to_owned)
-            .or_else(|| node.want("2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -"))
+        id.map(str::to_owned).or_else(|| node.fail(EXTERNAL_ID))
     });
     let account = role.as_ref().map(RoleArn::account);
     let regions = object.optional("Regions", |node| {
@@ -70,6 +69,10 @@ fn one_target(
         regions: regions?.unwrap_or_default(),
     })
 }
+
+/// What was found is not shown: it is a secret, and the message goes to logs.
+const EXTERNAL_ID: &str =
+    "want 2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / - (the value is not shown)";
 
 /// STS's rule.
 fn external_id_is_valid(id: &str) -> bool {
