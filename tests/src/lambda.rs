@@ -62,10 +62,7 @@ impl Answer {
     pub fn report(self) -> Result<Value> {
         match self {
             Self::Report(report) => Ok(report),
-            Self::Error {
-                error_type,
-                message,
-            } => Err(format!("{error_type}: {message}").into()),
+            Self::Error { error_type, message } => Err(format!("{error_type}: {message}").into()),
         }
     }
 
@@ -74,10 +71,7 @@ impl Answer {
     pub fn error(&self) -> (&str, &str) {
         match self {
             Self::Report(_) => ("", ""),
-            Self::Error {
-                error_type,
-                message,
-            } => (error_type, message),
+            Self::Error { error_type, message } => (error_type, message),
         }
     }
 }
@@ -91,19 +85,13 @@ impl Lambda {
         let (port, api) = (free_port()?, free_port()?);
         let log = File::create(&setup.log)?;
         let child = Command::new(&machine.rie)
-            .args([
-                "--runtime-interface-emulator-address",
-                &format!("127.0.0.1:{port}"),
-            ])
+            .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
             .args(["--runtime-api-address", &format!("127.0.0.1:{api}")])
             .arg(machine.binary(setup.function))
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
             .env("AWS_LAMBDA_FUNCTION_NAME", setup.function)
-            .env(
-                "AWS_LAMBDA_FUNCTION_TIMEOUT",
-                setup.timeout_seconds.to_string(),
-            )
+            .env("AWS_LAMBDA_FUNCTION_TIMEOUT", setup.timeout_seconds.to_string())
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
             .env("AWS_REGION", setup.place.region)
             .env("AWS_ACCESS_KEY_ID", setup.place.account)
@@ -140,29 +128,16 @@ impl Lambda {
     /// # Errors
     /// When there is no answer: the function crashed, or ran out of time.
     pub fn invoke(&self, event: &Value) -> Result<Answer> {
-        let _turn = self
-            .one_at_a_time
-            .lock()
-            .map_err(|_| "an earlier invocation panicked")?;
+        let _turn = self.one_at_a_time.lock().map_err(|_| "an earlier invocation panicked")?;
         let mut answer = http(Duration::from_mins(15))
-            .post(format!(
-                "{}/2015-03-31/functions/function/invocations",
-                self.url
-            ))
+            .post(format!("{}/2015-03-31/functions/function/invocations", self.url))
             .send(event.to_string())?;
-        let body = answer
-            .body_mut()
-            .with_config()
-            .limit(1 << 24)
-            .read_to_string()?;
+        let body = answer.body_mut().with_config().limit(1 << 24).read_to_string()?;
         let value: Value = serde_json::from_str(&body)
             .map_err(|_| format!("{body}, see {}", self.log.display()))?;
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         match (text("errorType"), text("errorMessage")) {
-            (Some(error_type), Some(message)) => Ok(Answer::Error {
-                error_type,
-                message,
-            }),
+            (Some(error_type), Some(message)) => Ok(Answer::Error { error_type, message }),
             _ => Ok(Answer::Report(value)),
         }
     }
@@ -173,10 +148,7 @@ impl Lambda {
         if let Ok(mut child) = self.child.lock() {
             for function in children(child.id()) {
                 let kill = format!("kill -KILL {function}");
-                let _ = Command::new("sh")
-                    .args(["-c", &kill])
-                    .stderr(Stdio::null())
-                    .status();
+                let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
             }
             let _ = child.kill();
             let _ = child.wait();

@@ -61,12 +61,7 @@ impl LocalAws {
             .strip_prefix("ready ")
             .ok_or_else(|| format!("the local AWS did not start, it said {line:?}"))?
             .to_owned();
-        Ok(Self {
-            url,
-            http: http(Duration::from_mins(5)),
-            child,
-            _alive: alive,
-        })
+        Ok(Self { url, http: http(Duration::from_mins(5)), child, _alive: alive })
     }
 
     /// Asks the control plane.
@@ -74,18 +69,11 @@ impl LocalAws {
     /// # Errors
     /// When it says no.
     pub fn get(&self, path: &str) -> Result<Value> {
-        let mut answer = self
-            .http
-            .get(format!("{}/local-aws/{path}", self.url))
-            .call()?;
+        let mut answer = self.http.get(format!("{}/local-aws/{path}", self.url)).call()?;
         Self::answered(
             path,
             answer.status().as_u16(),
-            &answer
-                .body_mut()
-                .with_config()
-                .limit(1 << 30)
-                .read_to_string()?,
+            &answer.body_mut().with_config().limit(1 << 30).read_to_string()?,
         )
     }
 
@@ -99,11 +87,7 @@ impl LocalAws {
         Self::answered(
             path,
             answer.status().as_u16(),
-            &answer
-                .body_mut()
-                .with_config()
-                .limit(1 << 30)
-                .read_to_string()?,
+            &answer.body_mut().with_config().limit(1 << 30).read_to_string()?,
         )
     }
 
@@ -112,24 +96,13 @@ impl LocalAws {
     /// # Errors
     /// When it says no.
     pub fn clear(&self, path: &str) -> Result<Value> {
-        let mut answer = self
-            .http
-            .delete(format!("{}/local-aws/{path}", self.url))
-            .call()?;
-        Self::answered(
-            path,
-            answer.status().as_u16(),
-            &answer.body_mut().read_to_string()?,
-        )
+        let mut answer = self.http.delete(format!("{}/local-aws/{path}", self.url)).call()?;
+        Self::answered(path, answer.status().as_u16(), &answer.body_mut().read_to_string()?)
     }
 
     fn answered(what: &str, status: u16, body: &str) -> Result<Value> {
         if (200..300).contains(&status) {
-            return Ok(if body.is_empty() {
-                Value::Null
-            } else {
-                serde_json::from_str(body)?
-            });
+            return Ok(if body.is_empty() { Value::Null } else { serde_json::from_str(body)? });
         }
         Err(format!("{what}: {status} {body}").into())
     }
@@ -179,12 +152,7 @@ impl LocalAws {
     /// When the local AWS is gone.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
         let rows = self.get("snapshots")?;
-        Ok(rows
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(Snapshot::read)
-            .collect())
+        Ok(rows.as_array().into_iter().flatten().map(Snapshot::read).collect())
     }
 
     /// Makes volumes, and answers their ids.
@@ -198,12 +166,7 @@ impl LocalAws {
         }
         let made = self.post("seed", &body)?;
         let ids = made.get("volumes").and_then(Value::as_array);
-        Ok(ids
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect())
+        Ok(ids.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// Waits until no event is under way and no snapshot or copy is pending.
@@ -226,10 +189,7 @@ impl LocalAws {
         let answer = self.get("calls?params=0")?;
         let calls = answer.get("calls").and_then(Value::as_array);
         let text = |call: &Value, name: &str| {
-            call.get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
+            call.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         Ok(calls
             .into_iter()
@@ -322,9 +282,6 @@ impl Snapshot {
     /// The value of a tag, or nothing.
     #[must_use]
     pub fn tag(&self, key: &str) -> &str {
-        self.tags
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.tags.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 }

@@ -23,9 +23,7 @@ pub struct Machine {
 /// The top of the project.
 #[must_use]
 pub fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 impl Machine {
@@ -44,11 +42,7 @@ impl Machine {
         let target = binaries.parent().ok_or("the binaries have no folder")?;
         let (python, rie) = virtual_environment(&target.join("local-aws"))?;
         build(&["--workspace", "--bins"])?;
-        Ok(Self {
-            python,
-            rie,
-            binaries,
-        })
+        Ok(Self { python, rie, binaries })
     }
 
     /// The path of a built function.
@@ -63,12 +57,7 @@ fn binaries() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().ok_or("this program has no folder")?;
     let is_test = folder.file_name().is_some_and(|name| name == "deps");
-    Ok(if is_test {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    }
-    .to_path_buf())
+    Ok(if is_test { folder.parent().unwrap_or(folder) } else { folder }.to_path_buf())
 }
 
 /// Builds with the cargo that runs us, in the profile that we were built in by default.
@@ -91,11 +80,7 @@ pub fn build(arguments: &[&str]) -> Result<()> {
         .args(arguments)
         .stdin(Stdio::null())
         .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("the functions do not build, see above".into())
-    }
+    if status.success() { Ok(()) } else { Err("the functions do not build, see above".into()) }
 }
 
 fn virtual_environment(folder: &Path) -> Result<(PathBuf, PathBuf)> {
@@ -112,11 +97,7 @@ fn virtual_environment(folder: &Path) -> Result<(PathBuf, PathBuf)> {
     }
     let said: Value = serde_json::from_slice(&output.stdout)?;
     let path = |name: &str| -> Result<PathBuf> {
-        Ok(said
-            .get(name)
-            .and_then(Value::as_str)
-            .ok_or("prepare.py said nothing")?
-            .into())
+        Ok(said.get(name).and_then(Value::as_str).ok_or("prepare.py said nothing")?.into())
     };
     let rie = path("rie").map_err(|_| "AWS's Runtime Interface Emulator exists for Linux only")?;
     Ok((path("python")?, rie))

@@ -38,10 +38,7 @@ pub struct Stage {
 /// The vault in its own Region.
 #[must_use]
 pub fn vault() -> Place<'static> {
-    Place {
-        account: VAULT,
-        region: HOME,
-    }
+    Place { account: VAULT, region: HOME }
 }
 
 /// A member's role.
@@ -58,18 +55,10 @@ impl Stage {
     pub fn new(name: &str) -> Result<Self> {
         let machine = Machine::prepare()?;
         let aws = LocalAws::start(&machine)?;
-        let target = machine
-            .binaries
-            .parent()
-            .ok_or("the binaries have no folder")?;
+        let target = machine.binaries.parent().ok_or("the binaries have no folder")?;
         let logs = target.join("local-aws/logs").join(name);
         std::fs::create_dir_all(&logs)?;
-        let stage = Self {
-            aws,
-            machine,
-            logs,
-            functions: AtomicU32::new(0),
-        };
+        let stage = Self { aws, machine, logs, functions: AtomicU32::new(0) };
         for account in MEMBERS {
             stage.role(account, EXTERNAL_ID)?;
         }
@@ -93,16 +82,7 @@ impl Stage {
             ("RoleName", ROLE),
             ("AssumeRolePolicyDocument", &trust.to_string()),
         ];
-        self.aws
-            .query(
-                Place {
-                    account,
-                    region: "us-east-1",
-                },
-                "iam",
-                &form,
-            )
-            .map(drop)
+        self.aws.query(Place { account, region: "us-east-1" }, "iam", &form).map(drop)
     }
 
     /// Makes a customer managed key, and answers its ARN.
@@ -110,9 +90,7 @@ impl Stage {
     /// # Errors
     /// When it cannot be made.
     pub fn key(&self, place: Place<'_>) -> Result<String> {
-        let made = self
-            .aws
-            .json(place, "kms", "TrentService.CreateKey", &json!({}))?;
+        let made = self.aws.json(place, "kms", "TrentService.CreateKey", &json!({}))?;
         let arn = made.pointer("/KeyMetadata/Arn").and_then(Value::as_str);
         Ok(arn.ok_or("the key has no ARN")?.to_owned())
     }
@@ -155,10 +133,7 @@ impl Stage {
         let name = "copy-shared-snapshots";
         self.aws.post("functions", &json!({name: [function.url]}))?;
         for region in [HOME, AWAY] {
-            let place = Place {
-                account: VAULT,
-                region,
-            };
+            let place = Place { account: VAULT, region };
             let pattern = json!({
                 "source": ["aws.ec2"],
                 "detail-type": ["EBS Snapshot Notification"],
@@ -168,8 +143,7 @@ impl Stage {
             self.aws.json(place, "events", "AWSEvents.PutRule", &rule)?;
             let arn = format!("arn:aws:lambda:{region}:{VAULT}:function:{name}");
             let targets = json!({"Rule": "shared", "Targets": [{"Id": "1", "Arn": arn}]});
-            self.aws
-                .json(place, "events", "AWSEvents.PutTargets", &targets)?;
+            self.aws.json(place, "events", "AWSEvents.PutTargets", &targets)?;
         }
         Ok(())
     }

@@ -69,10 +69,7 @@ pub(crate) fn slot(day: u8) -> String {
 pub(crate) fn per_volume_and_slot(snapshots: &[Snapshot]) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     for snapshot in snapshots.iter().filter(|it| !it.copied) {
-        let key = (
-            snapshot.volume.clone(),
-            snapshot.tag("snapferry:slot").to_owned(),
-        );
+        let key = (snapshot.volume.clone(), snapshot.tag("snapferry:slot").to_owned());
         *counts.entry(key).or_default() += 1;
     }
     counts
@@ -80,10 +77,7 @@ pub(crate) fn per_volume_and_slot(snapshots: &[Snapshot]) -> BTreeMap<(String, S
 
 /// A count of the report.
 pub(crate) fn count(report: &Value, name: &str) -> u64 {
-    report
-        .pointer(&format!("/Counts/{name}"))
-        .and_then(Value::as_u64)
-        .unwrap_or(0)
+    report.pointer(&format!("/Counts/{name}")).and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// How often each operation was called since the record was cleared.

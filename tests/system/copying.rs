@@ -8,39 +8,22 @@ use snapferry_tests::stage::{HOME, MEMBERS, Stage, TARGETS, VAULT};
 
 use crate::common::{calls, count, failed, night, nightly, vault_policy};
 
-const TARGET: Place<'static> = Place {
-    account: VAULT,
-    region: TARGETS[0],
-};
+const TARGET: Place<'static> = Place { account: VAULT, region: TARGETS[0] };
 
 /// One member volume, snapshotted and shared; no event has been delivered.
 fn shared(stage: &Stage) -> Result<Snapshot> {
-    let place = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    stage
-        .aws
-        .volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?;
+    let place = Place { account: MEMBERS[0], region: HOME };
+    stage.aws.volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?;
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 2})))?;
     for _ in 0..2 {
         rotate.invoke(&night(1))?.report()?;
         stage.aws.settle()?;
     }
-    stage
-        .aws
-        .snapshots()?
-        .pop()
-        .ok_or_else(|| "no snapshot".into())
+    stage.aws.snapshots()?.pop().ok_or_else(|| "no snapshot".into())
 }
 
 fn copies(stage: &Stage) -> Result<Vec<Snapshot>> {
-    Ok(stage
-        .aws
-        .snapshots()?
-        .into_iter()
-        .filter(|it| it.copied)
-        .collect())
+    Ok(stage.aws.snapshots()?.into_iter().filter(|it| it.copied).collect())
 }
 
 fn share_event(snapshot: &Snapshot) -> Value {
@@ -63,9 +46,7 @@ fn the_key_is_checked_first_and_its_fault_is_named() -> Result<()> {
     let stage = Stage::new("keys")?;
     let source = shared(&stage)?;
     let kms = |place, what: &str, body: &Value| {
-        stage
-            .aws
-            .json(place, "kms", &format!("TrentService.{what}"), body)
+        stage.aws.json(place, "kms", &format!("TrentService.{what}"), body)
     };
     let disabled = stage.key(TARGET)?;
     kms(TARGET, "DisableKey", &json!({"KeyId": disabled}))?;
@@ -73,14 +54,9 @@ fn the_key_is_checked_first_and_its_fault_is_named() -> Result<()> {
     kms(TARGET, "ScheduleKeyDeletion", &json!({"KeyId": leaving}))?;
     let signing = json!({"KeyUsage": "SIGN_VERIFY", "KeySpec": "RSA_2048"});
     let signing = kms(TARGET, "CreateKey", &signing)?;
-    let signing = signing["KeyMetadata"]["Arn"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let missing = format!(
-        "arn:aws:kms:{}:{VAULT}:key/00000000-0000-0000-0000-000000000000",
-        TARGETS[0]
-    );
+    let signing = signing["KeyMetadata"]["Arn"].as_str().unwrap_or_default().to_owned();
+    let missing =
+        format!("arn:aws:kms:{}:{VAULT}:key/00000000-0000-0000-0000-000000000000", TARGETS[0]);
     for (key, part) in [
         (&disabled, "is disabled: enable it"),
         (&leaving, "is pending deletion: cancel that"),
@@ -93,16 +69,10 @@ fn the_key_is_checked_first_and_its_fault_is_named() -> Result<()> {
             assert!(message.contains(part), "{part} is not in: {message}");
         }
     }
-    let elsewhere = stage.key(Place {
-        account: VAULT,
-        region: HOME,
-    })?;
+    let elsewhere = stage.key(Place { account: VAULT, region: HOME })?;
     let copy = vault_function(&stage, &vault_policy(&[(TARGETS[0], &elsewhere)]))?;
     let message = failed(&copy.invoke(&share_event(&source))?, "InvalidPolicy");
-    assert!(
-        message.contains("/CrossRegionCopy/0/EncryptionConfiguration/CmkArn: "),
-        "{message}"
-    );
+    assert!(message.contains("/CrossRegionCopy/0/EncryptionConfiguration/CmkArn: "), "{message}");
     assert!(copies(&stage)?.is_empty(), "no copy was tried");
     Ok(())
 }
@@ -115,51 +85,30 @@ fn only_what_the_policy_wants_is_copied_and_only_once() -> Result<()> {
     let wanted = vault_policy(&[(TARGETS[0], &key)]);
     let mut others = wanted.clone();
     others["PolicyDetails"]["EventSource"]["Parameters"]["SnapshotOwner"] = json!([MEMBERS[1]]);
-    let report = vault_function(&stage, &others)?
-        .invoke(&share_event(&source))?
-        .report()?;
+    let report = vault_function(&stage, &others)?.invoke(&share_event(&source))?.report()?;
     let why = format!("no policy names {} as SnapshotOwner", MEMBERS[0]);
     assert_eq!(report["Held"][0]["Reason"], why);
     let mut worded = wanted.clone();
     worded["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] = json!("^production");
-    let report = vault_function(&stage, &worded)?
-        .invoke(&share_event(&source))?
-        .report()?;
-    assert_eq!(
-        report["Held"][0]["Reason"],
-        "no policy's DescriptionRegex matches its description"
-    );
+    let report = vault_function(&stage, &worded)?.invoke(&share_event(&source))?.report()?;
+    assert_eq!(report["Held"][0]["Reason"], "no policy's DescriptionRegex matches its description");
     let copy = vault_function(&stage, &wanted)?;
     let twin = vault_function(&stage, &wanted)?;
     let event = share_event(&source);
     std::thread::scope(|scope| {
         let runs = [&copy, &twin].map(|function| scope.spawn(|| function.invoke(&event)));
-        runs.into_iter()
-            .try_for_each(|run| run.join().map_err(|_| "panicked")?.map(drop))
+        runs.into_iter().try_for_each(|run| run.join().map_err(|_| "panicked")?.map(drop))
     })?;
-    assert_eq!(
-        copies(&stage)?.len(),
-        1,
-        "two deliveries at once leave one copy"
-    );
+    assert_eq!(copies(&stage)?.len(), 1, "two deliveries at once leave one copy");
     stage.aws.settle()?;
     stage.aws.clear("calls")?;
     let report = copy.invoke(&event)?.report()?;
     assert_eq!(count(&report, "CopySnapshot"), 0);
     let made = calls(&stage.aws)?;
-    assert_eq!(
-        made.get("DescribeSnapshots"),
-        Some(&2),
-        "one per Region: {made:?}"
-    );
-    let report = copy
-        .invoke(&json!({"SnapshotIds": [source.id, "snap-0123456789abcdef0"]}))?
-        .report()?;
-    assert_eq!(
-        (count(&report, "CopySnapshot"), count(&report, "Held")),
-        (0, 1),
-        "{report}"
-    );
+    assert_eq!(made.get("DescribeSnapshots"), Some(&2), "one per Region: {made:?}");
+    let report =
+        copy.invoke(&json!({"SnapshotIds": [source.id, "snap-0123456789abcdef0"]}))?.report()?;
+    assert_eq!((count(&report, "CopySnapshot"), count(&report, "Held")), (0, 1), "{report}");
     Ok(())
 }
 
@@ -182,25 +131,14 @@ fn a_copy_in_error_is_told_made_again_and_cleared_away() -> Result<()> {
                    "source": format!("arn:aws:ec2::{HOME}:snapshot/{}", source.id)},
     });
     let message = failed(&copy.invoke(&event)?, "ActionsFailed");
-    for part in [
-        failed_copy.id.as_str(),
-        "Given key ID is not accessible",
-        "kms:CreateGrant",
-    ] {
+    for part in [failed_copy.id.as_str(), "Given key ID is not accessible", "kms:CreateGrant"] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     stage.aws.settle()?;
     let now = copies(&stage)?;
-    assert_eq!(
-        now.iter().filter(|it| it.state == "completed").count(),
-        1,
-        "made again at once"
-    );
+    assert_eq!(now.iter().filter(|it| it.state == "completed").count(), 1, "made again at once");
     let report = copy.invoke(&json!({}))?.report()?;
-    assert_eq!(
-        (&report["Status"], count(&report, "DeleteSnapshot")),
-        (&json!("Succeeded"), 1)
-    );
+    assert_eq!((&report["Status"], count(&report, "DeleteSnapshot")), (&json!("Succeeded"), 1));
     let now = copies(&stage)?;
     assert_eq!(
         (now.len(), now[0].state.as_str()),
@@ -239,11 +177,7 @@ fn a_key_that_stays_inaccessible_does_not_make_us_copy_in_a_circle() -> Result<(
     assert_eq!(copies(&stage)?.len(), 2);
     stage.aws.post("age", &json!({"days": 0.05}))?;
     failed(&copy.invoke(&json!({}))?, "ActionsFailed");
-    assert_eq!(
-        calls(&stage.aws)?.get("CopySnapshot"),
-        Some(&2),
-        "an hour later once more"
-    );
+    assert_eq!(calls(&stage.aws)?.get("CopySnapshot"), Some(&2), "an hour later once more");
     Ok(())
 }
 
@@ -258,10 +192,7 @@ fn the_sweep_repairs_what_events_missed_and_a_lost_source_changes_nothing() -> R
     let report = copy.invoke(&schedule)?.report()?;
     assert_eq!(count(&report, "CopySnapshot"), 1);
     stage.aws.settle()?;
-    let place = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
+    let place = Place { account: MEMBERS[0], region: HOME };
     let form = [
         ("Action", "DeleteSnapshot"),
         ("Version", "2016-11-15"),
@@ -279,13 +210,8 @@ fn the_sweep_repairs_what_events_missed_and_a_lost_source_changes_nothing() -> R
 #[test]
 fn more_copies_than_ec2_allows_wait_without_an_error() -> Result<()> {
     let stage = Stage::new("twenty")?;
-    let place = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    stage
-        .aws
-        .volumes(place, 25, &json!({"tags": {"Backup": "daily"}}))?;
+    let place = Place { account: MEMBERS[0], region: HOME };
+    stage.aws.volumes(place, 25, &json!({"tags": {"Backup": "daily"}}))?;
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 2})))?;
     for _ in 0..2 {
         rotate.invoke(&night(1))?.report()?;
@@ -295,25 +221,14 @@ fn more_copies_than_ec2_allows_wait_without_an_error() -> Result<()> {
     let copy = vault_function(&stage, &vault_policy(&[(TARGETS[0], &key)]))?;
     stage.aws.post("config", &json!({"copy_seconds": 3600}))?;
     let report = copy.invoke(&json!({}))?.report()?;
-    assert_eq!(
-        (count(&report, "CopySnapshot"), count(&report, "Deferred")),
-        (20, 5)
-    );
+    assert_eq!((count(&report, "CopySnapshot"), count(&report, "Deferred")), (20, 5));
     assert_eq!(report["Status"], "Incomplete");
     let report = copy.invoke(&json!({}))?.report()?;
-    assert_eq!(
-        (count(&report, "CopySnapshot"), count(&report, "Deferred")),
-        (0, 5)
-    );
+    assert_eq!((count(&report, "CopySnapshot"), count(&report, "Deferred")), (0, 5));
     for done in copies(&stage)? {
-        stage
-            .aws
-            .post("snapshot", &json!({"id": done.id, "state": "completed"}))?;
+        stage.aws.post("snapshot", &json!({"id": done.id, "state": "completed"}))?;
     }
     let report = copy.invoke(&json!({}))?.report()?;
-    assert_eq!(
-        (count(&report, "CopySnapshot"), count(&report, "Deferred")),
-        (5, 0)
-    );
+    assert_eq!((count(&report, "CopySnapshot"), count(&report, "Deferred")), (5, 0));
     Ok(())
 }

@@ -11,13 +11,8 @@ use crate::common::{count, failed, night, nightly, vault_policy};
 #[test]
 fn a_document_with_five_mistakes_names_all_five_and_the_others_run() -> Result<()> {
     let stage = Stage::new("five-mistakes")?;
-    let member = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    stage
-        .aws
-        .volumes(member, 2, &json!({"tags": {"Backup": "daily"}}))?;
+    let member = Place { account: MEMBERS[0], region: HOME };
+    stage.aws.volumes(member, 2, &json!({"tags": {"Backup": "daily"}}))?;
     let wrong = json!({
         "Name": "wrong",
         "Targets": [{"RoleArn": "arn:aws:iam::1:role/x", "Regions": ["eu-central-1", "Frankfurt"]}],
@@ -41,16 +36,9 @@ fn a_document_with_five_mistakes_names_all_five_and_the_others_run() -> Result<(
         "/PolicyDetails/Schedules/0/RetainRule/Count: ",
         "/PolicyDetails/Schedules/0/CopyTag: ",
     ] {
-        assert_eq!(
-            message.matches(pointer).count(),
-            1,
-            "{pointer} in: {message}"
-        );
+        assert_eq!(message.matches(pointer).count(), 1, "{pointer} in: {message}");
     }
-    assert!(
-        message.starts_with("policy \"wrong\" is invalid: "),
-        "{message}"
-    );
+    assert!(message.starts_with("policy \"wrong\" is invalid: "), "{message}");
     assert!(
         !message.contains("vault"),
         "the other function's documents are passed over: {message}"
@@ -62,13 +50,8 @@ fn a_document_with_five_mistakes_names_all_five_and_the_others_run() -> Result<(
 #[test]
 fn documents_come_from_parameter_store() -> Result<()> {
     let stage = Stage::new("parameters")?;
-    let member = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    stage
-        .aws
-        .volumes(member, 1, &json!({"tags": {"Backup": "daily"}}))?;
+    let member = Place { account: MEMBERS[0], region: HOME };
+    stage.aws.volumes(member, 1, &json!({"tags": {"Backup": "daily"}}))?;
     for n in 0..11 {
         let mut document = nightly(&[HOME], &json!({"Count": 2}));
         document["State"] = json!(if n == 10 { "ENABLED" } else { "DISABLED" });
@@ -77,28 +60,19 @@ fn documents_come_from_parameter_store() -> Result<()> {
         }
         let parameter = json!({"Name": format!("/backup/policies/team/p{n}"), "Type": "SecureString",
                                "Value": document.to_string()});
-        stage
-            .aws
-            .json(vault(), "ssm", "AmazonSSM.PutParameter", &parameter)?;
+        stage.aws.json(vault(), "ssm", "AmazonSSM.PutParameter", &parameter)?;
     }
     let env = vec![("POLICIES", "ssm:/backup/policies/".to_owned())];
     let rotate = stage.function_with("rotate-snapshots", env, 60)?;
     let report = rotate.invoke(&night(1))?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), 1);
     let made = stage.aws.snapshots()?;
-    assert_eq!(
-        made[0].tag("snapferry:policy"),
-        "p10",
-        "the last part of the parameter's name"
-    );
+    assert_eq!(made[0].tag("snapferry:policy"), "p10", "the last part of the parameter's name");
 
     let env = vec![("POLICIES", "ssm:/nothing/here".to_owned())];
     let rotate = stage.function_with("rotate-snapshots", env, 60)?;
     let message = failed(&rotate.invoke(&night(1))?, "InvalidConfiguration");
-    assert!(
-        message.contains("POLICIES") && message.contains("found no document"),
-        "{message}"
-    );
+    assert!(message.contains("POLICIES") && message.contains("found no document"), "{message}");
     let rotate = stage.function_with("rotate-snapshots", vec![], 60)?;
     let message = failed(&rotate.invoke(&night(1))?, "InvalidConfiguration");
     assert!(message.contains("found nothing"), "{message}");
@@ -108,10 +82,7 @@ fn documents_come_from_parameter_store() -> Result<()> {
 #[test]
 fn the_seed_policy_keeps_so_many_generations_of_one_volume() -> Result<()> {
     let stage = Stage::new("seed")?;
-    let member = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
+    let member = Place { account: MEMBERS[0], region: HOME };
     let volume = stage.aws.volumes(member, 1, &json!({}))?.remove(0);
     let policy = json!({
         "Targets": [{"RoleArn": role_arn(MEMBERS[0]), "ExternalId": EXTERNAL_ID}],
@@ -122,22 +93,12 @@ fn the_seed_policy_keeps_so_many_generations_of_one_volume() -> Result<()> {
         let event = json!({"ScheduledTime": format!("2026-03-01T02:{minute:02}:30Z")});
         let report = rotate.invoke(&event)?.report()?;
         assert_eq!(count(&report, "CreateSnapshot"), 1, "every run creates");
-        assert_eq!(
-            rotate.invoke(&event)?.report()?["Status"],
-            "Succeeded",
-            "but one event once"
-        );
+        assert_eq!(rotate.invoke(&event)?.report()?["Status"], "Succeeded", "but one event once");
         stage.aws.settle()?;
     }
-    rotate
-        .invoke(&json!({"ScheduledTime": "2026-03-01T02:05:59Z"}))?
-        .report()?;
-    let slots: Vec<String> = stage
-        .aws
-        .snapshots()?
-        .iter()
-        .map(|it| it.tag("snapferry:slot").to_owned())
-        .collect();
+    rotate.invoke(&json!({"ScheduledTime": "2026-03-01T02:05:59Z"}))?.report()?;
+    let slots: Vec<String> =
+        stage.aws.snapshots()?.iter().map(|it| it.tag("snapferry:slot").to_owned()).collect();
     assert_eq!(slots, ["2026-03-01T02:04:00Z", "2026-03-01T02:05:00Z"]);
     Ok(())
 }

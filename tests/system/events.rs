@@ -45,47 +45,27 @@ fn every_published_shape_is_answered_as_the_contract_says() -> Result<()> {
     files.sort();
     assert_eq!(files.len(), 30, "every fixture is there");
     for path in files {
-        let file = path
-            .file_name()
-            .and_then(|it| it.to_str())
-            .unwrap_or_default()
-            .to_owned();
+        let file = path.file_name().and_then(|it| it.to_str()).unwrap_or_default().to_owned();
         let event: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
         stage.aws.clear("calls")?;
-        let report = copy
-            .invoke(&event)?
-            .report()
-            .map_err(|err| format!("{file}: {err}"))?;
+        let report = copy.invoke(&event)?.report().map_err(|err| format!("{file}: {err}"))?;
         let n_calls = stage.aws.calls()?.len();
         assert_eq!(report["Status"], "Succeeded", "{file}");
         assert_eq!(report["Actions"], json!([]), "{file}");
         let kind = want(&file);
         match kind {
             Want::Empty => {
-                assert_eq!(
-                    (n_calls, count(&report, "Held")),
-                    (0, 0),
-                    "{file}: {report}"
-                );
+                assert_eq!((n_calls, count(&report, "Held")), (0, 0), "{file}: {report}");
             }
             Want::NotShared => {
                 let why = report["Held"][0]["Reason"].as_str().unwrap_or_default();
-                assert!(
-                    why.starts_with("not shared with this account"),
-                    "{file}: {report}"
-                );
+                assert!(why.starts_with("not shared with this account"), "{file}: {report}");
             }
             Want::OwnerNotWanted => {
                 let why = report["Held"][0]["Reason"].as_str().unwrap_or_default();
-                assert_eq!(
-                    why, "no policy names 012345678901 as SnapshotOwner",
-                    "{file}"
-                );
+                assert_eq!(why, "no policy names 012345678901 as SnapshotOwner", "{file}");
             }
-            Want::Sweep => assert!(
-                n_calls > 0 && count(&report, "Held") == 0,
-                "{file}: {report}"
-            ),
+            Want::Sweep => assert!(n_calls > 0 && count(&report, "Held") == 0, "{file}: {report}"),
         }
         *seen
             .entry(match kind {
@@ -98,12 +78,7 @@ fn every_published_shape_is_answered_as_the_contract_says() -> Result<()> {
     }
     assert_eq!(
         seen,
-        BTreeMap::from([
-            ("empty", 21),
-            ("not shared", 6),
-            ("owner not wanted", 1),
-            ("sweep", 2)
-        ])
+        BTreeMap::from([("empty", 21), ("not shared", 6), ("owner not wanted", 1), ("sweep", 2)])
     );
     Ok(())
 }
@@ -118,10 +93,7 @@ fn an_event_about_an_own_snapshot_is_refused() -> Result<()> {
                    "snapshot_id": "arn:aws:ec2::eu-central-1:snapshot/snap-01234567"},
     });
     let report = copy.invoke(&event)?.report()?;
-    assert_eq!(
-        report["Held"][0]["Reason"],
-        "this account's own snapshot, not a shared one"
-    );
+    assert_eq!(report["Held"][0]["Reason"], "this account's own snapshot, not a shared one");
     Ok(())
 }
 
@@ -147,34 +119,19 @@ fn garbage_is_an_invalid_event_that_names_the_member() -> Result<()> {
             share(json!({"event": "shareSnapshot", "snapshot_id": "snap-01234567", "source": [1]})),
             "/detail/source: ",
         ),
-        (
-            share(json!({"event": "copySnapshot", "result": "failed"})),
-            "/detail/source: ",
-        ),
-        (
-            json!({"detail-type": "Scheduled Event", "time": "soon"}),
-            "/time: ",
-        ),
+        (share(json!({"event": "copySnapshot", "result": "failed"})), "/detail/source: "),
+        (json!({"detail-type": "Scheduled Event", "time": "soon"}), "/time: "),
     ] {
         let message = failed(&copy.invoke(&event)?, "InvalidEvent");
-        assert!(
-            message.starts_with(&format!("event is invalid: {pointer}")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("event is invalid: {pointer}")), "{message}");
     }
     for (event, pointer) in [
-        (
-            json!({"ScheduledTime": "<aws.scheduler.scheduled-time>"}),
-            "/ScheduledTime: ",
-        ),
+        (json!({"ScheduledTime": "<aws.scheduler.scheduled-time>"}), "/ScheduledTime: "),
         (json!({"Scopes": ["eu-central-1"]}), "/Scopes/0: "),
         (share(json!({"event": "shareSnapshot"})), "/detail-type: "),
     ] {
         let message = failed(&rotate.invoke(&event)?, "InvalidEvent");
-        assert!(
-            message.starts_with(&format!("event is invalid: {pointer}")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("event is invalid: {pointer}")), "{message}");
     }
     Ok(())
 }

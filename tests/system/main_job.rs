@@ -19,46 +19,22 @@ struct Cast {
 
 fn cast(name: &str) -> Result<Cast> {
     let stage = Stage::new(name)?;
-    let member = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
+    let member = Place { account: MEMBERS[0], region: HOME };
     let key = stage.key(member)?;
     let tags = json!({"Backup": "daily", "Name": "web-1", "Team": "shop"});
-    let plain = stage
-        .aws
-        .volumes(member, 1, &json!({"tags": tags}))?
-        .remove(0);
-    stage.aws.volumes(
-        member,
-        1,
-        &json!({"tags": {"Backup": "daily"}, "kms_key": key}),
-    )?;
-    stage
-        .aws
-        .volumes(member, 1, &json!({"tags": {"Backup": "weekly"}}))?;
+    let plain = stage.aws.volumes(member, 1, &json!({"tags": tags}))?.remove(0);
+    stage.aws.volumes(member, 1, &json!({"tags": {"Backup": "daily"}, "kms_key": key}))?;
+    stage.aws.volumes(member, 1, &json!({"tags": {"Backup": "weekly"}}))?;
     let keys = [
-        stage.key(Place {
-            account: VAULT,
-            region: TARGETS[0],
-        })?,
-        stage.key(Place {
-            account: VAULT,
-            region: TARGETS[1],
-        })?,
+        stage.key(Place { account: VAULT, region: TARGETS[0] })?,
+        stage.key(Place { account: VAULT, region: TARGETS[1] })?,
     ];
     let nightly = nightly(&[HOME, AWAY], &json!({"Count": 2}));
     let rotate = stage.function("rotate-snapshots", &nightly)?;
     let vault = vault_policy(&[(TARGETS[0], &keys[0]), (TARGETS[1], &keys[1])]);
     let copy = stage.function("copy-shared-snapshots", &vault)?;
     stage.deliver_events_to(&copy)?;
-    Ok(Cast {
-        stage,
-        plain,
-        keys,
-        rotate,
-        copy,
-    })
+    Ok(Cast { stage, plain, keys, rotate, copy })
 }
 
 impl Cast {
@@ -72,13 +48,7 @@ impl Cast {
     }
 
     fn copies(&self) -> Result<Vec<Snapshot>> {
-        Ok(self
-            .stage
-            .aws
-            .snapshots()?
-            .into_iter()
-            .filter(|it| it.copied)
-            .collect())
+        Ok(self.stage.aws.snapshots()?.into_iter().filter(|it| it.copied).collect())
     }
 }
 
@@ -89,10 +59,7 @@ fn a_snapshot_is_created_shared_and_copied_with_its_lineage() -> Result<()> {
     assert_eq!(report["Status"], "Succeeded");
     assert_eq!(count(&report, "CreateSnapshot"), 2);
     let made = cast.stage.aws.snapshots()?;
-    let of_plain = made
-        .iter()
-        .find(|it| it.volume == cast.plain)
-        .ok_or("no snapshot")?;
+    let of_plain = made.iter().find(|it| it.volume == cast.plain).ok_or("no snapshot")?;
     check_created(of_plain, &cast.plain);
     cast.stage.aws.settle()?;
 
@@ -126,31 +93,14 @@ fn both_sides_rotate_and_the_last_good_copies_stay() -> Result<()> {
 
     cast.stage.aws.post("age", &json!({"days": 8}))?;
     let report = cast.copy.invoke(&json!({"DryRun": true}))?.report()?;
-    assert_eq!(
-        (&report["Status"], count(&report, "DeleteSnapshot")),
-        (&json!("Planned"), 12)
-    );
+    assert_eq!((&report["Status"], count(&report, "DeleteSnapshot")), (&json!("Planned"), 12));
     assert_eq!(cast.copies()?.len(), 16, "a dry run does nothing");
     let report = cast.copy.invoke(&json!({}))?.report()?;
     assert_eq!(count(&report, "DeleteSnapshot"), 12);
-    assert_eq!(
-        count(&report, "CopySnapshot"),
-        0,
-        "what is past its retention is not copied again"
-    );
-    assert_eq!(
-        cast.copies()?.len(),
-        4,
-        "the last good copy of every volume stays in every Region"
-    );
+    assert_eq!(count(&report, "CopySnapshot"), 0, "what is past its retention is not copied again");
+    assert_eq!(cast.copies()?.len(), 4, "the last good copy of every volume stays in every Region");
     let report = cast.copy.invoke(&json!({}))?.report()?;
-    assert_eq!(
-        (
-            count(&report, "DeleteSnapshot"),
-            count(&report, "CopySnapshot")
-        ),
-        (0, 0)
-    );
+    assert_eq!((count(&report, "DeleteSnapshot"), count(&report, "CopySnapshot")), (0, 0));
     Ok(())
 }
 
@@ -185,10 +135,7 @@ fn check_copy(world: &[Snapshot], source: &Snapshot, region: &str, key: &str) {
         .collect();
     assert_eq!(copies.len(), 1, "{} in {region}", source.id);
     let copy = copies[0];
-    assert_eq!(
-        (copy.account.as_str(), copy.state.as_str()),
-        (VAULT, "completed")
-    );
+    assert_eq!((copy.account.as_str(), copy.state.as_str()), (VAULT, "completed"));
     assert_eq!(copy.key.as_deref(), Some(key));
     for (tag, value) in [
         ("snapferry:policy", "vault"),
@@ -206,39 +153,24 @@ fn check_copy(world: &[Snapshot], source: &Snapshot, region: &str, key: &str) {
 #[test]
 fn a_volume_under_the_default_key_is_named_with_its_remedies_and_never_quiet() -> Result<()> {
     let stage = Stage::new("default-key")?;
-    let member = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
+    let member = Place { account: MEMBERS[0], region: HOME };
     let more = json!({"tags": {"Backup": "daily"}, "kms_key": "alias/aws/ebs"});
     let volume = stage.aws.volumes(member, 1, &more)?.remove(0);
-    stage
-        .aws
-        .volumes(member, 1, &json!({"tags": {"Backup": "daily"}}))?;
+    stage.aws.volumes(member, 1, &json!({"tags": {"Backup": "daily"}}))?;
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 2})))?;
     for _ in 0..2 {
         let message = failed(&rotate.invoke(&night(1))?, "ActionsFailed");
-        for part in [
-            volume.as_str(),
-            "AWS managed key arn:aws:kms:",
-            "Remedies",
-            "exclude the volume",
-        ] {
+        for part in
+            [volume.as_str(), "AWS managed key arn:aws:kms:", "Remedies", "exclude the volume"]
+        {
             assert!(message.contains(part), "{part} is not in: {message}");
         }
         assert!(!message.contains('\n'));
         stage.aws.settle()?;
     }
     let snapshots = stage.aws.snapshots()?;
-    assert_eq!(
-        snapshots.len(),
-        2,
-        "it is snapshotted in its own account all the same"
-    );
-    let shared = snapshots
-        .iter()
-        .filter(|it| !it.shared_with.is_empty())
-        .count();
+    assert_eq!(snapshots.len(), 2, "it is snapshotted in its own account all the same");
+    let shared = snapshots.iter().filter(|it| !it.shared_with.is_empty()).count();
     assert_eq!(shared, 1, "and the other volume's is shared");
     let log = rotate.printed()?;
     let metrics: Value = log

@@ -10,14 +10,8 @@ use crate::common::{count, night, nightly};
 #[test]
 fn an_ami_a_lock_and_strangers_keep_their_snapshots() -> Result<()> {
     let stage = Stage::new("left-alone")?;
-    let place = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    let volume = stage
-        .aws
-        .volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?
-        .remove(0);
+    let place = Place { account: MEMBERS[0], region: HOME };
+    let volume = stage.aws.volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?.remove(0);
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 1})))?;
     for day in 1..=2 {
         rotate.invoke(&night(day))?.report()?;
@@ -34,11 +28,8 @@ fn an_ami_a_lock_and_strangers_keep_their_snapshots() -> Result<()> {
         ("BlockDeviceMapping.1.Ebs.SnapshotId", &ids[0]),
     ];
     stage.aws.query(place, "ec2", &form)?;
-    let form = [
-        ("Action", "CreateSnapshot"),
-        ("Version", "2016-11-15"),
-        ("VolumeId", volume.as_str()),
-    ];
+    let form =
+        [("Action", "CreateSnapshot"), ("Version", "2016-11-15"), ("VolumeId", volume.as_str())];
     stage.aws.query(place, "ec2", &form)?; // somebody's own, by hand
     rotate.invoke(&night(3))?.report()?;
     stage.aws.settle()?;
@@ -55,45 +46,27 @@ fn an_ami_a_lock_and_strangers_keep_their_snapshots() -> Result<()> {
     assert_eq!(count(&report, "DeleteSnapshot"), 0, "{report}");
     let reason = |id: &str| {
         let held = report["Held"].as_array().into_iter().flatten();
-        let of_id = held
-            .filter(|it| it["SnapshotId"] == id)
-            .collect::<Vec<&Value>>();
-        of_id
-            .first()
-            .and_then(|it| it["Reason"].as_str())
-            .unwrap_or_default()
-            .to_owned()
+        let of_id = held.filter(|it| it["SnapshotId"] == id).collect::<Vec<&Value>>();
+        of_id.first().and_then(|it| it["Reason"].as_str()).unwrap_or_default().to_owned()
     };
     assert!(reason(&ids[0]).starts_with("in use by ami-"), "{report}");
     assert_eq!(reason(&ids[1]), "locked");
-    assert_eq!(
-        stage.aws.snapshots()?.len(),
-        4,
-        "and the stranger's is untouched"
-    );
+    assert_eq!(stage.aws.snapshots()?.len(), 4, "and the stranger's is untouched");
     Ok(())
 }
 
 #[test]
 fn a_mistaken_edit_is_an_alarm_and_not_a_loss() -> Result<()> {
     let stage = Stage::new("delete-limit")?;
-    let place = Place {
-        account: MEMBERS[0],
-        region: HOME,
-    };
-    stage
-        .aws
-        .volumes(place, 2, &json!({"tags": {"Backup": "daily"}}))?;
+    let place = Place { account: MEMBERS[0], region: HOME };
+    stage.aws.volumes(place, 2, &json!({"tags": {"Backup": "daily"}}))?;
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 30})))?;
     for day in 1..=4 {
         rotate.invoke(&night(day))?.report()?;
         stage.aws.settle()?;
     }
     let edited = nightly(&[HOME], &json!({"Count": 1}));
-    let env = vec![
-        ("POLICIES", edited.to_string()),
-        ("DELETE_LIMIT", "5".to_owned()),
-    ];
+    let env = vec![("POLICIES", edited.to_string()), ("DELETE_LIMIT", "5".to_owned())];
     let rotate = stage.function_with("rotate-snapshots", env, 60)?;
     let message = crate::common::failed(&rotate.invoke(&night(5))?, "PlanRefused");
     assert!(
@@ -101,10 +74,6 @@ fn a_mistaken_edit_is_an_alarm_and_not_a_loss() -> Result<()> {
         "{message}"
     );
     let world = stage.aws.snapshots()?;
-    assert_eq!(
-        world.len(),
-        10,
-        "nothing was deleted, and the night's snapshots were made"
-    );
+    assert_eq!(world.len(), 10, "nothing was deleted, and the night's snapshots were made");
     Ok(())
 }

@@ -21,9 +21,7 @@ fn every_volume_has_its_slot_once_however_often_the_event_comes() -> Result<()> 
     for account in ACCOUNTS {
         for region in [HOME, AWAY] {
             let place = Place { account, region };
-            stage
-                .aws
-                .volumes(place, VOLUMES, &json!({"tags": {"Backup": "daily"}}))?;
+            stage.aws.volumes(place, VOLUMES, &json!({"tags": {"Backup": "daily"}}))?;
         }
     }
     let mut policy = nightly(&[], &json!({"Count": 3}));
@@ -41,47 +39,25 @@ fn every_volume_has_its_slot_once_however_often_the_event_comes() -> Result<()> 
     assert_eq!(count(&report, "CreateSnapshot"), u64::try_from(ALL)?);
     let first = calls(&stage.aws)?;
     assert_eq!(first["CreateSnapshot"], ALL, "one create per volume");
-    assert_eq!(
-        first["AssumeRole"],
-        ACCOUNTS.len(),
-        "one per role, not per Region"
-    );
-    let describes: usize = first
-        .iter()
-        .filter(|(name, _)| name.starts_with("Describe"))
-        .map(|(_, n)| n)
-        .sum();
-    assert!(
-        describes <= 6 * 4,
-        "{describes} describes for 6 scopes: {first:?}"
-    );
-    assert_eq!(
-        first.values().sum::<usize>(),
-        ALL + ACCOUNTS.len() + describes,
-        "{first:?}"
-    );
+    assert_eq!(first["AssumeRole"], ACCOUNTS.len(), "one per role, not per Region");
+    let describes: usize =
+        first.iter().filter(|(name, _)| name.starts_with("Describe")).map(|(_, n)| n).sum();
+    assert!(describes <= 6 * 4, "{describes} describes for 6 scopes: {first:?}");
+    assert_eq!(first.values().sum::<usize>(), ALL + ACCOUNTS.len() + describes, "{first:?}");
     stage.aws.settle()?;
 
     stage.aws.clear("calls")?;
     let report = one.invoke(&night(1))?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), 0);
-    assert_eq!(
-        count(&report, "ModifySnapshotAttribute"),
-        u64::try_from(ALL)?
-    );
+    assert_eq!(count(&report, "ModifySnapshotAttribute"), u64::try_from(ALL)?);
     let second = calls(&stage.aws)?;
-    assert_eq!(
-        second["CreateTags"], 6,
-        "one per scope records all its shares"
-    );
+    assert_eq!(second["CreateTags"], 6, "one per scope records all its shares");
     assert_eq!(second.get("CreateSnapshot"), None);
 
     stage.aws.clear("calls")?;
     one.invoke(&night(1))?.report()?;
     let third = calls(&stage.aws)?;
-    let reads = third
-        .iter()
-        .all(|(name, _)| name.starts_with("Describe") || name == "AssumeRole");
+    let reads = third.iter().all(|(name, _)| name.starts_with("Describe") || name == "AssumeRole");
     assert!(reads, "a settled world gets no changes: {third:?}");
 
     let both = |first: &Lambda, second: &Lambda| -> Result<()> {
@@ -90,9 +66,7 @@ fn every_volume_has_its_slot_once_however_often_the_event_comes() -> Result<()> 
             let here = scope.spawn(|| first.invoke(&event));
             let there = scope.spawn(|| second.invoke(&event));
             for run in [here, there] {
-                run.join()
-                    .map_err(|_| "an invocation panicked")??
-                    .report()?;
+                run.join().map_err(|_| "an invocation panicked")??.report()?;
             }
             Ok(())
         })
@@ -100,11 +74,7 @@ fn every_volume_has_its_slot_once_however_often_the_event_comes() -> Result<()> 
     both(&one, &other)?;
     let made = per_volume_and_slot(&stage.aws.snapshots()?);
     let of_slot = |day| made.iter().filter(move |((_, of), _)| *of == slot(day));
-    assert_eq!(
-        (of_slot(1).count(), of_slot(2).count()),
-        (ALL, ALL),
-        "no volume without its slot"
-    );
+    assert_eq!((of_slot(1).count(), of_slot(2).count()), (ALL, ALL), "no volume without its slot");
     let twice: Vec<_> = made.iter().filter(|(_, n)| **n > 1).collect();
     assert!(twice.is_empty(), "two runs at once left doubles: {twice:?}");
     println!(

@@ -13,19 +13,14 @@ fn a_role_and_a_region_fail_and_everything_else_is_done() -> Result<()> {
     for account in MEMBERS {
         for region in [HOME, AWAY] {
             let place = Place { account, region };
-            stage
-                .aws
-                .volumes(place, 3, &json!({"tags": {"Backup": "daily"}}))?;
+            stage.aws.volumes(place, 3, &json!({"tags": {"Backup": "daily"}}))?;
         }
     }
     let closed = json!({"account": MEMBERS[1], "region": AWAY, "code": "OptInRequired"});
     stage.aws.post("regions", &closed)?;
     let mut policy = nightly(&[HOME, AWAY], &json!({"Count": 2}));
     let stranger = json!({"RoleArn": role_arn("444444444444"), "Regions": [HOME]});
-    policy["Targets"]
-        .as_array_mut()
-        .ok_or("no targets")?
-        .push(stranger);
+    policy["Targets"].as_array_mut().ok_or("no targets")?.push(stranger);
     let rotate = stage.function("rotate-snapshots", &policy)?;
     let message = failed(&rotate.invoke(&night(1))?, "ScopesUnreadable");
     for part in [
@@ -40,15 +35,8 @@ fn a_role_and_a_region_fail_and_everything_else_is_done() -> Result<()> {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    assert_eq!(
-        stage.aws.snapshots()?.len(),
-        9,
-        "three scopes of three volumes were done"
-    );
-    assert!(
-        !message.contains("correct-horse"),
-        "external ids are secrets"
-    );
+    assert_eq!(stage.aws.snapshots()?.len(), 9, "three scopes of three volumes were done");
+    assert!(!message.contains("correct-horse"), "external ids are secrets");
     Ok(())
 }
 
@@ -56,20 +44,12 @@ fn a_role_and_a_region_fail_and_everything_else_is_done() -> Result<()> {
 fn only_the_scopes_of_the_event_are_done() -> Result<()> {
     let stage = Stage::new("scopes")?;
     for account in MEMBERS {
-        let place = Place {
-            account,
-            region: HOME,
-        };
-        stage
-            .aws
-            .volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?;
+        let place = Place { account, region: HOME };
+        stage.aws.volumes(place, 1, &json!({"tags": {"Backup": "daily"}}))?;
     }
     let rotate = stage.function("rotate-snapshots", &nightly(&[HOME], &json!({"Count": 2})))?;
     let mut event = night(1);
-    event["Scopes"] = json!([
-        format!("{}/{HOME}", MEMBERS[1]),
-        "555555555555/eu-central-1"
-    ]);
+    event["Scopes"] = json!([format!("{}/{HOME}", MEMBERS[1]), "555555555555/eu-central-1"]);
     let report = rotate.invoke(&event)?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), 1);
     assert_eq!(report["Actions"][0]["Account"], MEMBERS[1]);
@@ -87,9 +67,6 @@ fn a_disabled_policy_whose_role_is_missing_raises_no_alarm() -> Result<()> {
     let report = rotate.invoke(&night(1))?.report()?;
     assert_eq!(report["Status"], "Succeeded");
     let why = report["Held"][0]["Reason"].as_str().unwrap_or_default();
-    assert!(
-        why.starts_with("its policies are disabled, and it cannot be read: "),
-        "{why}"
-    );
+    assert!(why.starts_with("its policies are disabled, and it cannot be read: "), "{why}");
     Ok(())
 }

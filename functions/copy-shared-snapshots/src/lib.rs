@@ -28,11 +28,7 @@ impl Job for CopySharedSnapshots {
     }
 
     fn policies(documents: &Documents) -> Vec<String> {
-        documents
-            .copy_policies()
-            .iter()
-            .map(|(policy, _)| policy.name.clone())
-            .collect()
+        documents.copy_policies().iter().map(|(policy, _)| policy.name.clone()).collect()
     }
 
     async fn run(
@@ -56,19 +52,10 @@ pub async fn handle(
     now: Timestamp,
 ) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload, context } = event;
-    let call = Call {
-        deadline_ms: context.deadline,
-        request_id: &context.request_id,
-        now,
-    };
+    let call = Call { deadline_ms: context.deadline, request_id: &context.request_id, now };
     let answer = function.answer::<CopySharedSnapshots>(&payload, call).await;
-    answer.map_err(
-        |Failure {
-             error_type,
-             message,
-         }| Diagnostic {
-            error_type: error_type.to_owned(),
-            error_message: message,
-        },
-    )
+    answer.map_err(|Failure { error_type, message }| Diagnostic {
+        error_type: error_type.to_owned(),
+        error_message: message,
+    })
 }

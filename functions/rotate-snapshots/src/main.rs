@@ -8,17 +8,11 @@ use snapferry_aws::Function;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     tracing::init_default_subscriber();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let function = Function::from_env("rotate-snapshots", |name| std::env::var(name).ok());
     let function = &function;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the clock"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
         let now = Timestamp::now();
         rotate_snapshots::handle(function, event, now).await
     }))

@@ -76,9 +76,7 @@ pub(crate) fn failed<E>(operation: &'static str, err: SdkError<E, HttpResponse>)
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let broken = err
-        .raw_response()
-        .is_some_and(|answer| answer.status().is_server_error());
+    let broken = err.raw_response().is_some_and(|answer| answer.status().is_server_error());
     let kind = |code: &str| match kind_of(operation, code) {
         // A code that the table does not know; the HTTP status tells whose fault it is.
         ErrorKind::Invalid if broken => ErrorKind::Internal,
@@ -117,10 +115,7 @@ mod tests {
             ("OptInRequired", ErrorKind::RegionDisabled),
             ("RequestLimitExceeded", ErrorKind::Throttled),
             ("ResourceLimitExceeded", ErrorKind::QuotaExceeded),
-            (
-                "SnapshotCreationPerVolumeRateExceeded",
-                ErrorKind::QuotaExceeded,
-            ),
+            ("SnapshotCreationPerVolumeRateExceeded", ErrorKind::QuotaExceeded),
             ("IncorrectState", ErrorKind::NotReady),
             ("InvalidSnapshot.NotFound", ErrorKind::NotFound),
             ("InvalidSnapshot.InUse", ErrorKind::InUse),

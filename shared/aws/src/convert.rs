@@ -29,13 +29,7 @@ pub(crate) fn malformed(
     what: &'static str,
     found: impl Into<String>,
 ) -> Ec2Error {
-    Ec2Error::NoAnswer {
-        operation,
-        source: Box::new(Malformed {
-            what,
-            found: found.into(),
-        }),
-    }
+    Ec2Error::NoAnswer { operation, source: Box::new(Malformed { what, found: found.into() }) }
 }
 
 /// Reads a member that EC2 always sends.
@@ -53,10 +47,7 @@ pub(crate) fn volume(volume: &SdkVolume) -> Result<Volume, Ec2Error> {
     Ok(Volume {
         id: member(OPERATION, "a volume with the id", volume.volume_id())?,
         create_time: time(OPERATION, volume.create_time())?,
-        usable: matches!(
-            volume.state(),
-            Some(VolumeState::Available | VolumeState::InUse)
-        ),
+        usable: matches!(volume.state(), Some(VolumeState::Available | VolumeState::InUse)),
         kms_key_id: volume.kms_key_id().map(str::to_owned),
         tags: tags(volume.tags()),
     })
@@ -74,10 +65,7 @@ pub(crate) fn snapshot(snapshot: &SdkSnapshot) -> Result<Snapshot, Ec2Error> {
             Some(SnapshotState::Error) => State::Error,
             _ => State::Other,
         },
-        state_message: snapshot
-            .state_message()
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned),
+        state_message: snapshot.state_message().filter(|it| !it.is_empty()).map(str::to_owned),
         start_time: time(OPERATION, snapshot.start_time())?,
         description: snapshot.description().unwrap_or_default().to_owned(),
         encrypted: snapshot.encrypted().unwrap_or_default(),
@@ -94,19 +82,12 @@ fn time(operation: &'static str, time: Option<&DateTime>) -> Result<Timestamp, E
 
 fn tags(tags: &[Tag]) -> Tags {
     tags.iter()
-        .filter_map(|tag| {
-            Some((
-                tag.key()?.to_owned(),
-                tag.value().unwrap_or_default().to_owned(),
-            ))
-        })
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
         .collect()
 }
 
 pub(crate) fn tag_list(tags: &Tags) -> Vec<Tag> {
-    tags.iter()
-        .map(|(key, value)| Tag::builder().key(key).value(value).build())
-        .collect()
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
 /// Tags for the snapshot that the same call makes.
@@ -120,18 +101,10 @@ pub(crate) fn tag_specification(tags: &Tags) -> TagSpecification {
 /// Filters of one name, each with as many values as EC2 takes. Without values there is none: EC2 would take an
 /// empty filter for no filter at all.
 pub(crate) fn filters<T: ToString>(name: &str, values: &BTreeSet<T>) -> Vec<Filter> {
-    let values: Vec<String> = values
-        .iter()
-        .map(|value| literal(&value.to_string()))
-        .collect();
+    let values: Vec<String> = values.iter().map(|value| literal(&value.to_string())).collect();
     values
         .chunks(FILTER_VALUES)
-        .map(|chunk| {
-            Filter::builder()
-                .name(name)
-                .set_values(Some(chunk.to_vec()))
-                .build()
-        })
+        .map(|chunk| Filter::builder().name(name).set_values(Some(chunk.to_vec())).build())
         .collect()
 }
 
@@ -154,10 +127,8 @@ mod tests {
     #[test]
     fn filters_are_literal_and_of_a_size_that_ec2_takes() {
         let values: BTreeSet<String> = (0..401).map(|n| format!("v{n:03}")).collect();
-        let sizes: Vec<usize> = filters("tag-key", &values)
-            .iter()
-            .map(|it| it.values().len())
-            .collect();
+        let sizes: Vec<usize> =
+            filters("tag-key", &values).iter().map(|it| it.values().len()).collect();
         assert_eq!(sizes, [200, 200, 1]);
         let odd = BTreeSet::from(["a*b?c\\d".to_owned()]);
         assert_eq!(filters("tag-key", &odd)[0].values(), ["a\\*b\\?c\\\\d"]);

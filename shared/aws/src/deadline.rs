@@ -26,10 +26,7 @@ impl Deadline {
     pub fn after(left: Duration) -> Self {
         let now = Instant::now();
         let margin = (left / 5).min(Duration::from_secs(30));
-        Self {
-            soft: now + left - margin,
-            hard: now + left - margin / 3,
-        }
+        Self { soft: now + left - margin, hard: now + left - margin / 3 }
     }
 
     /// Whether nothing new may be begun.
@@ -51,10 +48,7 @@ impl Deadline {
         match tokio::time::timeout_at(self.hard, Box::pin(call)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(err)) => Err(failed(operation, err)),
-            Err(late) => Err(Ec2Error::NoAnswer {
-                operation,
-                source: late.into(),
-            }),
+            Err(late) => Err(Ec2Error::NoAnswer { operation, source: late.into() }),
         }
     }
 }
@@ -70,14 +64,8 @@ mod tests {
             let before = Instant::now();
             let deadline = Deadline::after(left);
             let after = Instant::now();
-            assert!(
-                (before + soft..=after + soft).contains(&deadline.soft),
-                "{left:?}"
-            );
-            assert!(
-                (before + hard..=after + hard).contains(&deadline.hard),
-                "{left:?}"
-            );
+            assert!((before + soft..=after + soft).contains(&deadline.soft), "{left:?}");
+            assert!((before + hard..=after + hard).contains(&deadline.hard), "{left:?}");
             assert_eq!(deadline.is_over(), left.is_zero());
         }
     }

@@ -32,18 +32,10 @@ pub struct AwsEc2 {
 
 impl AwsEc2 {
     async fn volumes(&self, filter: Filter) -> Result<Vec<Volume>, Ec2Error> {
-        let pages = self
-            .ec2
-            .describe_volumes()
-            .filters(filter)
-            .into_paginator()
-            .page_size(PAGE);
+        let pages = self.ec2.describe_volumes().filters(filter).into_paginator().page_size(PAGE);
         let found: Vec<_> = self
             .deadline
-            .answer(
-                "DescribeVolumes",
-                pages.items().send().collect::<Result<_, _>>(),
-            )
+            .answer("DescribeVolumes", pages.items().send().collect::<Result<_, _>>())
             .await?;
         found.iter().map(convert::volume).collect()
     }
@@ -59,10 +51,7 @@ impl AwsEc2 {
             .page_size(PAGE);
         let found: Vec<_> = self
             .deadline
-            .answer(
-                "DescribeSnapshots",
-                pages.items().send().collect::<Result<_, _>>(),
-            )
+            .answer("DescribeSnapshots", pages.items().send().collect::<Result<_, _>>())
             .await?;
         found.iter().map(convert::snapshot).collect()
     }
@@ -95,34 +84,21 @@ impl Ec2 for AwsEc2 {
         let ours = |key: &str| convert::filters("tag-key", &BTreeSet::from([key])).pop();
         match which {
             SnapshotFilter::Tagged(key) => {
-                self.snapshots(Query {
-                    owners: &own(),
-                    restorable_by: None,
-                    filter: ours(key),
-                })
-                .await
+                self.snapshots(Query { owners: &own(), restorable_by: None, filter: ours(key) })
+                    .await
             }
             SnapshotFilter::SharedWith(account) => {
                 let restorable_by = Some(account.as_str());
                 let filter = ours(tags::POLICY);
-                self.snapshots(Query {
-                    owners: &own(),
-                    restorable_by,
-                    filter,
-                })
-                .await
+                self.snapshots(Query { owners: &own(), restorable_by, filter }).await
             }
             SnapshotFilter::TagValues(key, values) => {
                 let mut found = Vec::new();
                 for filter in convert::filters(&format!("tag:{key}"), values) {
                     let filter = Some(filter);
                     found.extend(
-                        self.snapshots(Query {
-                            owners: &own(),
-                            restorable_by: None,
-                            filter,
-                        })
-                        .await?,
+                        self.snapshots(Query { owners: &own(), restorable_by: None, filter })
+                            .await?,
                     );
                 }
                 Ok(found)
@@ -134,21 +110,15 @@ impl Ec2 for AwsEc2 {
                 }
                 let filters: Vec<Option<Filter>> = match ids {
                     None => vec![None],
-                    Some(ids) => convert::filters("snapshot-id", ids)
-                        .into_iter()
-                        .map(Some)
-                        .collect(),
+                    Some(ids) => {
+                        convert::filters("snapshot-id", ids).into_iter().map(Some).collect()
+                    }
                 };
                 let mut found = Vec::new();
                 for filter in filters {
                     let restorable_by = Some("self");
                     found.extend(
-                        self.snapshots(Query {
-                            owners: &owners,
-                            restorable_by,
-                            filter,
-                        })
-                        .await?,
+                        self.snapshots(Query { owners: &owners, restorable_by, filter }).await?,
                     );
                 }
                 Ok(found)
@@ -166,10 +136,7 @@ impl Ec2 for AwsEc2 {
             .page_size(PAGE);
         let images: Vec<_> = self
             .deadline
-            .answer(
-                "DescribeImages",
-                pages.items().send().collect::<Result<_, _>>(),
-            )
+            .answer("DescribeImages", pages.items().send().collect::<Result<_, _>>())
             .await?;
         let mut in_use = BTreeMap::new();
         for image in images {
@@ -194,11 +161,7 @@ impl Ec2 for AwsEc2 {
         let mut locked = BTreeSet::new();
         let mut token: Option<String> = None;
         loop {
-            let call = self
-                .ec2
-                .describe_locked_snapshots()
-                .max_results(PAGE)
-                .set_next_token(token);
+            let call = self.ec2.describe_locked_snapshots().max_results(PAGE).set_next_token(token);
             let page = self.deadline.answer(OPERATION, call.send()).await?;
             for lock in page.snapshots() {
                 if lock.lock_state() != Some(&LockState::Expired) {
@@ -209,10 +172,7 @@ impl Ec2 for AwsEc2 {
                     )?);
                 }
             }
-            token = page
-                .next_token()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned);
+            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(locked);
             }
@@ -221,24 +181,16 @@ impl Ec2 for AwsEc2 {
 
     async fn describe_key(&self, key: &str) -> Result<Key, Ec2Error> {
         const OPERATION: &str = "DescribeKey";
-        let answer = self
-            .deadline
-            .answer(OPERATION, self.kms.describe_key().key_id(key).send())
-            .await?;
+        let answer =
+            self.deadline.answer(OPERATION, self.kms.describe_key().key_id(key).send()).await?;
         let found = answer
             .key_metadata()
             .ok_or_else(|| convert::malformed(OPERATION, "no metadata for the key", key))?;
         Ok(Key {
             arn: found.arn().unwrap_or(key).to_owned(),
             aws_managed: found.key_manager() == Some(&aws_sdk_kms::types::KeyManagerType::Aws),
-            state: found
-                .key_state()
-                .map_or("", |state| state.as_str())
-                .to_owned(),
-            usage: found
-                .key_usage()
-                .map_or("", |usage| usage.as_str())
-                .to_owned(),
+            state: found.key_state().map_or("", |state| state.as_str()).to_owned(),
+            usage: found.key_usage().map_or("", |usage| usage.as_str()).to_owned(),
             spec: found.key_spec().map_or("", |spec| spec.as_str()).to_owned(),
         })
     }
@@ -295,9 +247,7 @@ impl Ec2 for AwsEc2 {
                 .attribute(SnapshotAttributeName::CreateVolumePermission)
                 .operation_type(OperationType::Add)
                 .user_ids(account.as_str());
-            self.deadline
-                .answer("ModifySnapshotAttribute", call.send())
-                .await?;
+            self.deadline.answer("ModifySnapshotAttribute", call.send()).await?;
         }
         Ok(())
     }
@@ -308,10 +258,7 @@ impl Ec2 for AwsEc2 {
             .create_tags()
             .set_resources(Some(snapshots.iter().map(ToString::to_string).collect()))
             .set_tags(Some(convert::tag_list(tags)));
-        self.deadline
-            .answer("CreateTags", call.send())
-            .await
-            .map(|_| ())
+        self.deadline.answer("CreateTags", call.send()).await.map(|_| ())
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {

@@ -39,9 +39,7 @@ pub struct Function {
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Function")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Function").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -68,9 +66,7 @@ impl Function {
         });
         Self {
             name: given("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| default_name.to_owned()),
-            policies: given("POLICIES")
-                .map(|text| Source::parse(&text))
-                .transpose(),
+            policies: given("POLICIES").map(|text| Source::parse(&text)).transpose(),
             delete_limit: delete_limit.transpose(),
             sdk: OnceCell::new(),
         }
@@ -84,10 +80,7 @@ impl Function {
         let sdk = self.sdk.get_or_init(Aws::config).await.clone();
         let aws =
             Aws::new(sdk, Deadline::after(left), request_id).map_err(|err| configuration(&err))?;
-        Ok(Invocation {
-            function: self,
-            aws,
-        })
+        Ok(Invocation { function: self, aws })
     }
 }
 
@@ -112,21 +105,12 @@ impl Invocation<'_> {
                 found: found.to_owned(),
             })
         };
-        let source = self
-            .function
-            .policies
-            .clone()
-            .map_err(|err| configuration(&err))?;
+        let source = self.function.policies.clone().map_err(|err| configuration(&err))?;
         let source = source.ok_or_else(|| nothing("nothing"))?;
-        let raw = parameters::documents(&self.aws, &source)
-            .await
-            .map_err(|err| Failure {
-                error_type: "InvalidConfiguration",
-                message: format!(
-                    "environment variable POLICIES: cannot be read: {}",
-                    Chain(&err)
-                ),
-            })?;
+        let raw = parameters::documents(&self.aws, &source).await.map_err(|err| Failure {
+            error_type: "InvalidConfiguration",
+            message: format!("environment variable POLICIES: cannot be read: {}", Chain(&err)),
+        })?;
         if raw.is_empty() {
             return Err(nothing("no document"));
         }
@@ -141,17 +125,8 @@ impl Invocation<'_> {
         &self,
         out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> Result<Limits<'a>, Failure> {
-        let deletions = self
-            .function
-            .delete_limit
-            .clone()
-            .map_err(|err| configuration(&err))?;
-        Ok(Limits {
-            scopes: SCOPES,
-            actions: ACTIONS,
-            deletions,
-            out_of_time,
-        })
+        let deletions = self.function.delete_limit.clone().map_err(|err| configuration(&err))?;
+        Ok(Limits { scopes: SCOPES, actions: ACTIONS, deletions, out_of_time })
     }
 
     /// A question that can be asked at any time: is the invocation about to end?
@@ -210,20 +185,14 @@ impl Invocation<'_> {
 }
 
 fn configuration(err: &InvalidConfiguration) -> Failure {
-    Failure {
-        error_type: "InvalidConfiguration",
-        message: err.to_string(),
-    }
+    Failure { error_type: "InvalidConfiguration", message: err.to_string() }
 }
 
 impl Invocation<'_> {
     /// The own account could not be told, so nothing was done.
     #[must_use]
     pub fn unreadable(err: &Ec2Error) -> Failure {
-        Failure {
-            error_type: "ScopesUnreadable",
-            message: Chain(err).to_string(),
-        }
+        Failure { error_type: "ScopesUnreadable", message: Chain(err).to_string() }
     }
 }
 

@@ -58,29 +58,19 @@ impl Function {
     /// # Errors
     /// When somebody has to act.
     pub async fn answer<J: Job>(&self, payload: &Value, call: Call<'_>) -> Result<Value, Failure> {
-        let event = J::parse(payload).map_err(|err| Failure {
-            error_type: "InvalidEvent",
-            message: err.to_string(),
-        })?;
+        let event = J::parse(payload)
+            .map_err(|err| Failure { error_type: "InvalidEvent", message: err.to_string() })?;
         let end = i64::try_from(call.deadline_ms).unwrap_or(i64::MAX);
         let left = u64::try_from(end.saturating_sub(call.now.as_millisecond())).unwrap_or(0);
-        let invocation = self
-            .begin(Duration::from_millis(left), call.request_id)
-            .await?;
+        let invocation = self.begin(Duration::from_millis(left), call.request_id).await?;
         let out_of_time = invocation.is_out_of_time();
         let limits = invocation.limits(&out_of_time)?;
         let documents = invocation.documents(J::common(&event)).await?;
         let names = J::policies(&documents);
         // Boxed: a run is a deep nest of futures, too deep for the compiler.
-        let run = Box::pin(J::run(
-            &invocation.aws,
-            documents,
-            &event,
-            call.now,
-            &limits,
-        ))
-        .await
-        .map_err(|err| Invocation::unreadable(&err))?;
+        let run = Box::pin(J::run(&invocation.aws, documents, &event, call.now, &limits))
+            .await
+            .map_err(|err| Invocation::unreadable(&err))?;
         invocation.finish(run, &names, call.now)
     }
 }

@@ -41,9 +41,5 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
             .to_owned(),
         content: Content::Text(parameter.value().unwrap_or_default().to_owned()),
     };
-    Ok(pages
-        .iter()
-        .flat_map(GetParametersByPathOutput::parameters)
-        .map(raw)
-        .collect())
+    Ok(pages.iter().flat_map(GetParametersByPathOutput::parameters).map(raw).collect())
 }

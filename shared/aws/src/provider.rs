@@ -116,13 +116,7 @@ impl Aws {
         role: &RoleArn,
         access: &Access,
     ) -> Result<SharedCredentialsProvider, Ec2Error> {
-        let cell = self
-            .roles
-            .lock()
-            .await
-            .entry(access.clone())
-            .or_default()
-            .clone();
+        let cell = self.roles.lock().await.entry(access.clone()).or_default().clone();
         cell.get_or_try_init(|| async {
             match self.assume_role(role, access).await {
                 Ok(credentials) => Ok(SharedCredentialsProvider::new(credentials)),
@@ -198,17 +192,12 @@ impl Ec2Provider for Aws {
     }
 
     async fn account(&self) -> Result<AccountId, Ec2Error> {
-        self.identity()
-            .await
-            .map(|identity| identity.account.clone())
+        self.identity().await.map(|identity| identity.account.clone())
     }
 
     async fn connect(&self, access: &Access, region: &Region) -> Result<AwsEc2, Ec2Error> {
-        let mut config = self
-            .config
-            .clone()
-            .into_builder()
-            .region(aws_config::Region::new(region.to_string()));
+        let mut config =
+            self.config.clone().into_builder().region(aws_config::Region::new(region.to_string()));
         if let Some(role) = &access.role_arn {
             config = config.credentials_provider(self.assume(role, access).await?);
         }

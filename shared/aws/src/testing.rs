@@ -55,9 +55,8 @@ impl Sent {
     /// The Query API's parameters as `name=value`, decoded and sorted; without `Action` and `Version`.
     pub(crate) fn parameters(&self) -> Vec<String> {
         let all = self.body.split('&').map(decoded);
-        let mut own: Vec<String> = all
-            .filter(|it| !it.starts_with("Action=") && !it.starts_with("Version="))
-            .collect();
+        let mut own: Vec<String> =
+            all.filter(|it| !it.starts_with("Action=") && !it.starts_with("Version=")).collect();
         own.sort_unstable();
         own
     }
@@ -107,9 +106,7 @@ impl Script {
     /// As `Aws::config` makes it, except that it does not wait between attempts.
     pub(crate) fn sdk(&self) -> SdkConfig {
         let moment = Duration::from_millis(1);
-        let retries = retries()
-            .with_initial_backoff(moment)
-            .with_max_backoff(moment);
+        let retries = retries().with_initial_backoff(moment).with_max_backoff(moment);
         let own = Credentials::new("AKIAOWN", "secret", None, None, "test");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -171,25 +168,15 @@ impl HttpConnector for Script {
 }
 
 fn sent(request: &HttpRequest) -> Sent {
-    let headers: BTreeMap<String, String> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let headers: BTreeMap<String, String> =
+        request.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
-    let of_json = headers
-        .get("x-amz-target")
-        .and_then(|it| it.split('.').nth(1));
+    let of_json = headers.get("x-amz-target").and_then(|it| it.split('.').nth(1));
     let of_query = || body.split('&').find_map(|it| it.strip_prefix("Action="));
     Sent {
         action: of_json.or_else(of_query).unwrap_or_default().to_owned(),
         method: request.method().to_owned(),
-        host: request
-            .uri()
-            .split('/')
-            .nth(2)
-            .unwrap_or_default()
-            .to_owned(),
+        host: request.uri().split('/').nth(2).unwrap_or_default().to_owned(),
         headers,
         body,
     }
@@ -277,9 +264,7 @@ pub(crate) fn json(status: u16, body: serde_json::Value) -> Answer {
 
 /// The answer up to where `text` begins.
 pub(crate) fn cut(answer: &Answer, text: &str) -> Answer {
-    let Answer::Http(status, body) = answer else {
-        panic!("{answer:?} has no body")
-    };
+    let Answer::Http(status, body) = answer else { panic!("{answer:?} has no body") };
     let (begin, _) = body.split_once(text).unwrap();
     Answer::Http(*status, begin.to_owned())
 }

@@ -35,9 +35,7 @@ impl Intercept for Whole {
             .filter(|response| response.status().is_success())
             .and_then(|response| response.body().bytes())
             .map(<[u8]>::trim_ascii_end);
-        let cut = body
-            .filter(|body| !body.ends_with(b"Response>"))
-            .map(<[u8]>::len);
+        let cut = body.filter(|body| !body.ends_with(b"Response>")).map(<[u8]>::len);
         if let (Some(length), Some(result)) = (cut, context.output_or_error_mut()) {
             *result = Err(OrchestratorError::response(BreaksOff(length).into()));
         }

@@ -157,11 +157,9 @@ impl fmt::Display for Reason {
             Self::Duplicate(keeper) => write!(f, "{keeper} is the same and older"),
             Self::Failed(message) => write!(f, "ended in error: {message}"),
             Self::ExpiresAt(at) => write!(f, "expired at {}", tags::instant(*at)),
-            Self::Orphan(at) => write!(
-                f,
-                "its policy or rule is gone, and it expired at {}",
-                tags::instant(*at)
-            ),
+            Self::Orphan(at) => {
+                write!(f, "its policy or rule is gone, and it expired at {}", tags::instant(*at))
+            }
         }
     }
 }
@@ -269,11 +267,7 @@ impl fmt::Display for Hold {
                 f.write_str("no policy's DescriptionRegex matches its description")
             }
             Self::PastRetention(until) => {
-                write!(
-                    f,
-                    "past its retention, which ended at {}",
-                    tags::instant(*until)
-                )
+                write!(f, "past its retention, which ended at {}", tags::instant(*until))
             }
             Self::SourceState(state) => write!(f, "the source is {state}"),
             Self::Ec2(text) => f.write_str(text),

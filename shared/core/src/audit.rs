@@ -118,14 +118,10 @@ fn deletable(
     }
     for key in snapshot.tags.keys() {
         if key.starts_with("aws:") || key == "dlm:managed" {
-            return Err(format!(
-                "its tag {key} says that another service manages it"
-            ));
+            return Err(format!("its tag {key} says that another service manages it"));
         }
     }
-    let guards = guards
-        .as_ref()
-        .map_err(|why| format!("its guards are unknown: {why}"))?;
+    let guards = guards.as_ref().map_err(|why| format!("its guards are unknown: {why}"))?;
     if let Some(image) = guards.images.get(&snapshot.id) {
         return Err(format!("{image} uses it"));
     }
@@ -175,9 +171,7 @@ fn at_least(age: Age) -> SignedDuration {
 /// Whether the rule surely still wants a snapshot that began at `start` and has `newer` good ones after it.
 fn surely_kept(rule: &RetainRule, start: Timestamp, newer: usize, now: Timestamp) -> bool {
     let by_count = |count: u32| newer < usize::try_from(count).unwrap_or(usize::MAX);
-    let by_age = rule
-        .age
-        .is_some_and(|age| now.duration_since(start) < at_least(age));
+    let by_age = rule.age.is_some_and(|age| now.duration_since(start) < at_least(age));
     by_count(rule.minimum_count)
         || by_age
         || rule.count.is_some_and(|count| by_count(count.get()))
@@ -217,11 +211,7 @@ pub fn taken_back(
     };
     let of_one_volume =
         matches!(created.action, Action::CopySnapshot(_)) || mine.volume_id == older.volume_id;
-    if !of_one_volume
-        || !keys
-            .iter()
-            .all(|key| mine.tags.contains_key(*key) && same(key))
-    {
+    if !of_one_volume || !keys.iter().all(|key| mine.tags.contains_key(*key) && same(key)) {
         return Err(format!("{} serves another purpose", older.id));
     }
     Ok(())

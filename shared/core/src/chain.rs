@@ -29,9 +29,7 @@ impl fmt::Display for Chain<'_> {
 /// The text with control characters, line ends among them, turned to spaces.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -43,10 +43,7 @@ pub fn read(description: &str) -> Option<Described> {
     let (_, rest) = description.split_once(" slot: ")?;
     let (slot, rest) = rest.split_once(" volume: ")?;
     let volume = rest.split(' ').next()?;
-    Some(Described {
-        slot: slot.parse().ok()?,
-        volume: volume.parse().ok()?,
-    })
+    Some(Described { slot: slot.parse().ok()?, volume: volume.parse().ok()? })
 }
 
 /// The description of a copy: where it comes from, then what the source said of itself.
@@ -57,9 +54,7 @@ pub fn of_copy(
     region: &Region,
     description: &str,
 ) -> String {
-    printable(&format!(
-        "Copied {source} of {account} from {region}. {description}"
-    ))
+    printable(&format!("Copied {source} of {account} from {region}. {description}"))
 }
 
 /// ASCII without control characters, cut to EC2's limit: the text may come from another account.
@@ -92,11 +87,7 @@ mod tests {
     fn it_reads_as_dlm_writes() {
         let volume = "vol-0123456789abcdef0".parse().unwrap();
         assert_eq!(
-            write(
-                &claim("daily".into(), "nightly".into()),
-                &volume,
-                Some("web-1")
-            ),
+            write(&claim("daily".into(), "nightly".into()), &volume, Some("web-1")),
             "Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z \
              volume: vol-0123456789abcdef0 name: web-1"
         );

@@ -36,20 +36,14 @@ impl Source {
     /// When it is neither JSON nor `ssm:` and a path.
     pub fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         const WANT: &str = "policy documents as JSON, or ssm:/path/ of Parameter Store parameters";
-        let invalid = |found: String| InvalidConfiguration {
-            variable: "POLICIES",
-            want: WANT,
-            found,
-        };
+        let invalid =
+            |found: String| InvalidConfiguration { variable: "POLICIES", want: WANT, found };
         let text = text.trim();
         if let Some(path) = text.strip_prefix("ssm:") {
             if !path.starts_with('/') {
                 return Err(invalid(format!("{text:?}")));
             }
-            return Ok(Self::ParameterStore(format!(
-                "{}/",
-                path.trim_end_matches('/')
-            )));
+            return Ok(Self::ParameterStore(format!("{}/", path.trim_end_matches('/'))));
         }
         match serde_json::from_str(text) {
             Ok(Value::Array(documents)) => Ok(Self::Inline(documents)),
@@ -93,15 +87,8 @@ impl Documents {
     /// Reads every document; two of one name are both refused, because tags name the policy.
     #[must_use]
     pub fn read(raw: Vec<Raw>, whole: bool) -> Self {
-        let mut documents = Self {
-            whole,
-            ..Self::default()
-        };
-        for Raw {
-            default_name,
-            content,
-        } in raw
-        {
+        let mut documents = Self { whole, ..Self::default() };
+        for Raw { default_name, content } in raw {
             let value = match content {
                 Content::Json(value) => Ok(value),
                 Content::Text(text) => serde_json::from_str(&text),
@@ -124,11 +111,8 @@ impl Documents {
         for policy in &self.policies {
             *names.entry(&policy.name).or_default() += 1;
         }
-        let doubled: Vec<String> = names
-            .into_iter()
-            .filter(|(_, n)| *n > 1)
-            .map(|(name, _)| name.to_owned())
-            .collect();
+        let doubled: Vec<String> =
+            names.into_iter().filter(|(_, n)| *n > 1).map(|(name, _)| name.to_owned()).collect();
         for name in doubled {
             self.policies.retain(|policy| policy.name != name);
             let message =
@@ -141,21 +125,13 @@ impl Documents {
     #[must_use]
     pub fn in_force(&self) -> PoliciesInForce {
         let known = self.whole && self.invalid.is_empty();
-        known.then(|| {
-            self.policies
-                .iter()
-                .map(|policy| policy.name.clone())
-                .collect()
-        })
+        known.then(|| self.policies.iter().map(|policy| policy.name.clone()).collect())
     }
 
     /// What the function for `kind` has to complain about: its own documents, and those that could be either's.
     #[must_use]
     pub fn into_invalid(self, kind: Kind) -> Vec<InvalidPolicy> {
-        self.invalid
-            .into_iter()
-            .filter(|it| it.kind.is_none_or(|of| of == kind))
-            .collect()
+        self.invalid.into_iter().filter(|it| it.kind.is_none_or(|of| of == kind)).collect()
     }
 
     /// Those for `rotate-snapshots`.
@@ -184,15 +160,8 @@ impl Documents {
 }
 
 fn issue(name: &str, pointer: &str, message: &str) -> InvalidPolicy {
-    let issues = vec![Issue {
-        pointer: pointer.into(),
-        message: message.into(),
-    }];
-    InvalidPolicy {
-        name: name.into(),
-        kind: None,
-        issues,
-    }
+    let issues = vec![Issue { pointer: pointer.into(), message: message.into() }];
+    InvalidPolicy { name: name.into(), kind: None, issues }
 }
 
 #[cfg(test)]
@@ -202,26 +171,11 @@ mod tests {
 
     #[test]
     fn the_source_is_json_or_a_path() {
-        assert_eq!(
-            Source::parse("ssm:/a/b").unwrap(),
-            Source::ParameterStore("/a/b/".into())
-        );
-        assert_eq!(
-            Source::parse(" {} ").unwrap(),
-            Source::Inline(vec![json!({})])
-        );
-        assert_eq!(
-            Source::parse("[{},{}]").unwrap(),
-            Source::Inline(vec![json!({}), json!({})])
-        );
+        assert_eq!(Source::parse("ssm:/a/b").unwrap(), Source::ParameterStore("/a/b/".into()));
+        assert_eq!(Source::parse(" {} ").unwrap(), Source::Inline(vec![json!({})]));
+        assert_eq!(Source::parse("[{},{}]").unwrap(), Source::Inline(vec![json!({}), json!({})]));
         for wrong in ["", "ssm:a", "7", "{"] {
-            assert!(
-                Source::parse(wrong)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("POLICIES"),
-                "{wrong}"
-            );
+            assert!(Source::parse(wrong).unwrap_err().to_string().contains("POLICIES"), "{wrong}");
         }
     }
 
@@ -229,19 +183,12 @@ mod tests {
     fn namesakes_are_both_refused_and_others_stay() {
         let document = |name: &str| Raw {
             default_name: name.into(),
-            content: Content::Json(
-                json!({"PolicyDetails": {"TargetVolumeIds": ["vol-01234567"],
-                "Schedules": [{"RetainRule": {"Count": 1}}]}}),
-            ),
+            content: Content::Json(json!({"PolicyDetails": {"TargetVolumeIds": ["vol-01234567"],
+                "Schedules": [{"RetainRule": {"Count": 1}}]}})),
         };
-        let text = Raw {
-            default_name: "text".into(),
-            content: Content::Text("{".into()),
-        };
-        let documents = Documents::read(
-            vec![document("a"), document("b"), document("a"), text],
-            true,
-        );
+        let text = Raw { default_name: "text".into(), content: Content::Text("{".into()) };
+        let documents =
+            Documents::read(vec![document("a"), document("b"), document("a"), text], true);
         assert_eq!(documents.policies.len(), 1, "{:?}", documents.invalid);
         assert_eq!(documents.invalid.len(), 2);
         assert_eq!(documents.in_force(), None);

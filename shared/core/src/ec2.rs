@@ -227,9 +227,7 @@ impl Ec2Error {
     #[must_use]
     pub fn code(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Refused {
-                code, request_id, ..
-            } => Some((code, request_id)),
+            Self::Refused { code, request_id, .. } => Some((code, request_id)),
             Self::NoAnswer { .. } => None,
             Self::AssumeRole { source, .. } => source.code(),
         }

@@ -84,20 +84,11 @@ impl RotateEvent {
     pub fn parse(event: &Value) -> Result<Self, InvalidEvent> {
         let event = object(event)?;
         if is_from_event_bridge(event) {
-            return Ok(Self {
-                scheduled_time: Some(scheduled(event)?),
-                ..Self::default()
-            });
+            return Ok(Self { scheduled_time: Some(scheduled(event)?), ..Self::default() });
         }
-        only(
-            event,
-            &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now"],
-        )?;
-        let scopes = strings(
-            event,
-            "Scopes",
-            "a list of account/Region such as 333333333333/eu-central-1",
-        )?;
+        only(event, &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now"])?;
+        let scopes =
+            strings(event, "Scopes", "a list of account/Region such as 333333333333/eu-central-1")?;
         Ok(Self {
             common: common(event)?,
             scheduled_time: time(event, "ScheduledTime")?,
@@ -121,10 +112,7 @@ impl CopyEvent {
             } else {
                 CopyScope::Ids(ids.into_iter().collect())
             };
-            return Ok(Self {
-                common: common(event)?,
-                what,
-            });
+            return Ok(Self { common: common(event)?, what });
         }
         let kind = text(event, "detail-type");
         let what = match kind {
@@ -135,10 +123,7 @@ impl CopyEvent {
             Some("EBS Snapshot Notification") => notification(event)?,
             _ => CopyScope::Nothing,
         };
-        Ok(Self {
-            common: Common::default(),
-            what,
-        })
+        Ok(Self { common: Common::default(), what })
     }
 }
 
@@ -155,11 +140,7 @@ fn notification(event: &Map<String, Value>) -> Result<CopyScope, InvalidEvent> {
     match text(detail, "event") {
         Some("shareSnapshot") if result == "succeeded" || result.is_empty() => {
             let snapshot = arn(event, detail, "snapshot_id")?;
-            Ok(CopyScope::One {
-                region: region(event)?,
-                snapshot,
-                owner: Some(owner(detail)?),
-            })
+            Ok(CopyScope::One { region: region(event)?, snapshot, owner: Some(owner(detail)?) })
         }
         Some("copySnapshot") if result == "failed" => {
             // `source` is the ARN of what was copied, which may be in another Region than the event's.
@@ -171,11 +152,7 @@ fn notification(event: &Map<String, Value>) -> Result<CopyScope, InvalidEvent> {
                 Some(region) => region,
                 None => region(event)?,
             };
-            Ok(CopyScope::One {
-                region,
-                snapshot,
-                owner: None,
-            })
+            Ok(CopyScope::One { region, snapshot, owner: None })
         }
         _ => Ok(CopyScope::Nothing),
     }
@@ -202,9 +179,9 @@ fn owner(detail: &Map<String, Value>) -> Result<AccountId, InvalidEvent> {
     const WANT: &str = "the account id of the snapshot's owner";
     let parsed = match detail.get("source") {
         Some(Value::String(text)) => text.parse().ok(),
-        Some(Value::Number(number)) => number
-            .as_u64()
-            .and_then(|number| AccountId::from_number(number).ok()),
+        Some(Value::Number(number)) => {
+            number.as_u64().and_then(|number| AccountId::from_number(number).ok())
+        }
         _ => None,
     };
     parsed.ok_or_else(|| match detail.get("source") {
@@ -215,17 +192,12 @@ fn owner(detail: &Map<String, Value>) -> Result<AccountId, InvalidEvent> {
 
 fn region(event: &Map<String, Value>) -> Result<Region, InvalidEvent> {
     let found = text(event, "region").unwrap_or_default();
-    found
-        .parse()
-        .map_err(|_| invalid_text("/region", "a Region such as eu-central-1", found))
+    found.parse().map_err(|_| invalid_text("/region", "a Region such as eu-central-1", found))
 }
 
 /// The Region in a snapshot ARN, which AWS puts into the Region's or the account's place.
 fn region_of_arn(arn: &str) -> Option<Region> {
-    arn.split(':')
-        .skip(3)
-        .take(2)
-        .find_map(|part| part.parse().ok())
+    arn.split(':').skip(3).take(2).find_map(|part| part.parse().ok())
 }
 
 fn is_from_event_bridge(event: &Map<String, Value>) -> bool {
@@ -267,17 +239,9 @@ fn common(event: &Map<String, Value>) -> Result<Common, InvalidEvent> {
     };
     let now = time(event, "Now")?;
     if now.is_some() && !dry_run {
-        return Err(invalid_text(
-            "/Now",
-            "it only together with \"DryRun\": true",
-            "it alone",
-        ));
+        return Err(invalid_text("/Now", "it only together with \"DryRun\": true", "it alone"));
     }
-    Ok(Common {
-        policies,
-        dry_run,
-        now,
-    })
+    Ok(Common { policies, dry_run, now })
 }
 
 fn strings<T: std::str::FromStr>(
@@ -302,9 +266,7 @@ fn strings<T: std::str::FromStr>(
 }
 
 fn object(event: &Value) -> Result<&Map<String, Value>, InvalidEvent> {
-    event
-        .as_object()
-        .ok_or_else(|| invalid("/", "an object", event))
+    event.as_object().ok_or_else(|| invalid("/", "an object", event))
 }
 
 fn only(event: &Map<String, Value>, known: &[&'static str]) -> Result<(), InvalidEvent> {
@@ -329,16 +291,8 @@ fn invalid(pointer: &str, want: &'static str, found: &Value) -> InvalidEvent {
 
 fn invalid_text(pointer: &str, want: &'static str, found: &str) -> InvalidEvent {
     let found: String = one_line(found).chars().take(80).collect();
-    let found = if found.is_empty() {
-        "nothing".to_owned()
-    } else {
-        found
-    };
-    InvalidEvent {
-        pointer: pointer.to_owned(),
-        want,
-        found,
-    }
+    let found = if found.is_empty() { "nothing".to_owned() } else { found };
+    InvalidEvent { pointer: pointer.to_owned(), want, found }
 }
 
 #[cfg(test)]
@@ -363,14 +317,8 @@ mod tests {
     #[test]
     fn a_share_is_read_in_every_published_shape() {
         for (arn, source) in [
-            (
-                "arn:aws:ec2::us-east-1:snapshot/snap-0a1b2c3d4e5f60718",
-                json!("012345678901"),
-            ),
-            (
-                "arn:aws:ec2:us-east-1::snapshot/snap-0a1b2c3d4e5f60718",
-                json!("012345678901"),
-            ),
+            ("arn:aws:ec2::us-east-1:snapshot/snap-0a1b2c3d4e5f60718", json!("012345678901")),
+            ("arn:aws:ec2:us-east-1::snapshot/snap-0a1b2c3d4e5f60718", json!("012345678901")),
             (
                 "arn:aws-cn:ec2:us-east-1:1:snapshot/snap-0a1b2c3d4e5f60718",
                 json!(12_345_678_901_u64),
@@ -391,10 +339,7 @@ mod tests {
     fn a_failed_copy_is_looked_for_where_its_source_is() {
         let event = share(&json!({"event": "copySnapshot", "result": "failed",
                                  "source": "arn:aws:ec2::eu-west-1:snapshot/snap-76543210"}));
-        assert_eq!(
-            CopyEvent::parse(&event).unwrap().what,
-            one("eu-west-1", "snap-76543210", None)
-        );
+        assert_eq!(CopyEvent::parse(&event).unwrap().what, one("eu-west-1", "snap-76543210", None));
     }
 
     #[test]
@@ -406,21 +351,14 @@ mod tests {
             json!({"detail-type": "EBS Volume Notification", "detail": {}}),
             json!({"detail-type": "EBS Snapshot Block Public Access Enabled"}),
         ] {
-            assert_eq!(
-                CopyEvent::parse(&event).unwrap().what,
-                CopyScope::Nothing,
-                "{event}"
-            );
+            assert_eq!(CopyEvent::parse(&event).unwrap().what, CopyScope::Nothing, "{event}");
         }
     }
 
     #[test]
     fn garbage_is_named() {
         let said = |event: Value| CopyEvent::parse(&event).unwrap_err().to_string();
-        assert_eq!(
-            said(json!(7)),
-            "event is invalid: /: want an object, found 7"
-        );
+        assert_eq!(said(json!(7)), "event is invalid: /: want an object, found 7");
         assert_eq!(
             said(json!({"DryRun": "yes"})),
             "event is invalid: /DryRun: want true or false, found \"yes\""
@@ -458,15 +396,9 @@ mod tests {
         assert_eq!(RotateEvent::parse(&direct).unwrap().scopes.len(), 1);
         let unreplaced = json!({"ScheduledTime": "<aws.scheduler.scheduled-time>"});
         assert!(
-            RotateEvent::parse(&unreplaced)
-                .unwrap_err()
-                .to_string()
-                .contains("<aws.scheduler")
+            RotateEvent::parse(&unreplaced).unwrap_err().to_string().contains("<aws.scheduler")
         );
-        assert_eq!(
-            RotateEvent::parse(&json!({})).unwrap(),
-            RotateEvent::default()
-        );
+        assert_eq!(RotateEvent::parse(&json!({})).unwrap(), RotateEvent::default());
     }
 
     proptest! {

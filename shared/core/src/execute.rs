@@ -57,10 +57,7 @@ pub async fn execute<E: Ec2>(
     limits: &Limits<'_>,
 ) -> Vec<Executed> {
     let of = |kind: fn(&Action) -> bool| {
-        plan.actions()
-            .iter()
-            .filter(move |planned| kind(&planned.action))
-            .cloned()
+        plan.actions().iter().filter(move |planned| kind(&planned.action)).cloned()
     };
     let is_record = |action: &Action| matches!(action, Action::RecordShare { .. });
     let making = of(|it| !it.is_destructive() && !matches!(it, Action::RecordShare { .. }));
@@ -97,9 +94,9 @@ async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Option<SnapshotId>,
     match action {
         Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(Some),
         Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(Some),
-        Action::ShareSnapshot {
-            snapshot, accounts, ..
-        } => ec2.share_snapshot(snapshot, accounts).await.map(|()| None),
+        Action::ShareSnapshot { snapshot, accounts, .. } => {
+            ec2.share_snapshot(snapshot, accounts).await.map(|()| None)
+        }
         Action::RecordShare { snapshot, all } => {
             let ids = std::slice::from_ref(snapshot);
             ec2.create_tags(ids, &record(all)).await.map(|()| None)
@@ -126,10 +123,7 @@ fn outcome(action: &Action, result: Result<Option<SnapshotId>, Ec2Error>) -> Out
 fn record_of_share(executed: &Executed) -> Option<Planned> {
     match (&executed.outcome, &executed.planned.action) {
         (Outcome::Done(_), Action::ShareSnapshot { snapshot, all, .. }) => Some(Planned {
-            action: Action::RecordShare {
-                snapshot: snapshot.clone(),
-                all: all.clone(),
-            },
+            action: Action::RecordShare { snapshot: snapshot.clone(), all: all.clone() },
             reason: Reason::ShareNotRecorded,
             ..executed.planned.clone()
         }),
@@ -156,10 +150,7 @@ async fn record_shares<E: Ec2>(
     for planned in records {
         if let Action::RecordShare { snapshot, all } = &planned.action {
             let key = (planned.scope.region.clone(), all.clone());
-            groups
-                .entry(key)
-                .or_default()
-                .push((snapshot.clone(), planned));
+            groups.entry(key).or_default().push((snapshot.clone(), planned));
         }
     }
     let mut executed = Vec::new();
@@ -187,10 +178,7 @@ async fn record_shares<E: Ec2>(
                     None if succeeded => Outcome::Done(None),
                     None => Outcome::Deferred(format!("in one call with {first}")),
                 };
-                executed.push(Executed {
-                    planned: planned.clone(),
-                    outcome,
-                });
+                executed.push(Executed { planned: planned.clone(), outcome });
             }
         }
     }

@@ -166,9 +166,7 @@ impl KmsKeyArn {
 fn hex_after(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|hex| {
         (hex.len() == 8 || hex.len() == 17)
-            && hex
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 
@@ -180,9 +178,7 @@ fn region_is_valid(text: &str) -> bool {
     };
     (2..=3).contains(&words.len())
         && text.len() <= 25
-        && words
-            .iter()
-            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
         && (1..=2).contains(&number.len())
         && number.bytes().all(|b| b.is_ascii_digit())
 }
@@ -227,24 +223,11 @@ mod tests {
         for good in ["vol-0123456789abcdef0", "vol-ffffffff"] {
             assert!(good.parse::<VolumeId>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "vol-",
-            "vol-0123456789ABCDEF0",
-            "snap-0123456789abcdef0",
-            "vol-012345678 ",
-        ] {
+        for bad in ["", "vol-", "vol-0123456789ABCDEF0", "snap-0123456789abcdef0", "vol-012345678 "]
+        {
             assert!(bad.parse::<VolumeId>().is_err(), "{bad}");
         }
-        for bad in [
-            "us-east",
-            "us_east_1",
-            "US-EAST-1",
-            "eu-central-1a",
-            "eu--1",
-            "a-1",
-            "",
-        ] {
+        for bad in ["us-east", "us_east_1", "US-EAST-1", "eu-central-1a", "eu--1", "a-1", ""] {
             assert!(bad.parse::<Region>().is_err(), "{bad}");
         }
         for good in ["us-east-1", "us-gov-west-1", "ap-southeast-4", "cn-north-1"] {
@@ -262,32 +245,17 @@ mod tests {
         ] {
             assert_eq!(SnapshotId::from_arn(arn).unwrap().as_str(), "snap-01234567");
         }
-        let role: RoleArn = "arn:aws-us-gov:iam::012345678901:role/path/name"
-            .parse()
-            .unwrap();
+        let role: RoleArn = "arn:aws-us-gov:iam::012345678901:role/path/name".parse().unwrap();
         assert_eq!(role.account().as_str(), "012345678901");
-        assert!(
-            "arn:aws:iam::012345678901:user/name"
-                .parse::<RoleArn>()
-                .is_err()
-        );
-        let key: KmsKeyArn = "arn:aws:kms:eu-west-2:222222222222:key/mrk-1"
-            .parse()
-            .unwrap();
+        assert!("arn:aws:iam::012345678901:user/name".parse::<RoleArn>().is_err());
+        let key: KmsKeyArn = "arn:aws:kms:eu-west-2:222222222222:key/mrk-1".parse().unwrap();
         assert_eq!(key.region().as_str(), "eu-west-2");
-        assert!(
-            "arn:aws:kms:eu-west-2:222222222222:alias/x"
-                .parse::<KmsKeyArn>()
-                .is_err()
-        );
+        assert!("arn:aws:kms:eu-west-2:222222222222:alias/x".parse::<KmsKeyArn>().is_err());
     }
 
     #[test]
     fn a_number_gets_its_leading_zeros_back() {
-        assert_eq!(
-            AccountId::from_number(12_345_678_901).unwrap().as_str(),
-            "012345678901"
-        );
+        assert_eq!(AccountId::from_number(12_345_678_901).unwrap().as_str(), "012345678901");
         assert!(AccountId::from_number(1_234_567_890_123).is_err());
     }
 

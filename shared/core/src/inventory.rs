@@ -140,9 +140,6 @@ impl VaultInventory {
     /// The scope of the vault in `region`.
     #[must_use]
     pub fn scope(&self, region: &Region) -> Scope {
-        Scope {
-            account: self.account.clone(),
-            region: region.clone(),
-        }
+        Scope { account: self.account.clone(), region: region.clone() }
     }
 }

@@ -56,18 +56,10 @@ pub async fn scope<E: Ec2>(
         .flat_map(|schedule| &schedule.share_with)
         .collect();
     let any_shares = !accounts.is_empty();
-    let accounts = if snapshots.is_empty() {
-        BTreeSet::new()
-    } else {
-        accounts
-    };
+    let accounts = if snapshots.is_empty() { BTreeSet::new() } else { accounts };
     let keys: BTreeSet<&String> = if any_shares {
-        let of_volumes = volumes
-            .values()
-            .filter_map(|volume| volume.kms_key_id.as_ref());
-        of_volumes
-            .chain(snapshots.iter().filter_map(|it| it.kms_key_id.as_ref()))
-            .collect()
+        let of_volumes = volumes.values().filter_map(|volume| volume.kms_key_id.as_ref());
+        of_volumes.chain(snapshots.iter().filter_map(|it| it.kms_key_id.as_ref())).collect()
     } else {
         BTreeSet::new()
     };
@@ -76,13 +68,7 @@ pub async fn scope<E: Ec2>(
         join(shared(ec2, accounts), readable_keys(ec2, keys)),
     )
     .await;
-    Ok(ScopeInventory {
-        volumes,
-        shared: shared?,
-        keys,
-        guards,
-        snapshots,
-    })
+    Ok(ScopeInventory { volumes, shared: shared?, keys, guards, snapshots })
 }
 
 /// EC2 joins different tag filters by "and", and a policy's target tags are any-of: so the keys are asked for, and
@@ -95,10 +81,8 @@ async fn target_volumes<E: Ec2>(
         .iter()
         .flat_map(|(_, details)| details.target_tags.iter().map(|(key, _)| key.clone()))
         .collect();
-    let ids: BTreeSet<VolumeId> = policies
-        .iter()
-        .flat_map(|(_, details)| details.target_volume_ids.clone())
-        .collect();
+    let ids: BTreeSet<VolumeId> =
+        policies.iter().flat_map(|(_, details)| details.target_volume_ids.clone()).collect();
     let mut volumes = BTreeMap::new();
     for filter in [VolumeFilter::TagKeys(keys), VolumeFilter::Ids(ids)] {
         let nothing = match &filter {
@@ -130,9 +114,7 @@ async fn shared<E: Ec2>(
 ) -> Result<BTreeMap<AccountId, BTreeSet<SnapshotId>>, Ec2Error> {
     let mut shared = BTreeMap::new();
     for account in accounts {
-        let found = ec2
-            .describe_snapshots(&SnapshotFilter::SharedWith(account.clone()))
-            .await?;
+        let found = ec2.describe_snapshots(&SnapshotFilter::SharedWith(account.clone())).await?;
         let ids = found.into_iter().map(|snapshot| snapshot.id).collect();
         shared.insert(account.clone(), ids);
     }
@@ -227,32 +209,20 @@ fn source_queries<P: Ec2Provider>(
     what: &CopyScope,
 ) -> BTreeMap<Region, SnapshotFilter> {
     let mut owners: BTreeMap<Region, BTreeSet<AccountId>> = BTreeMap::new();
-    let all_owners = || {
-        policies
-            .iter()
-            .flat_map(|(_, details)| details.owners.clone())
-    };
+    let all_owners = || policies.iter().flat_map(|(_, details)| details.owners.clone());
     let ids = match what {
         CopyScope::Nothing => return BTreeMap::new(),
-        CopyScope::One {
-            region, snapshot, ..
-        } => {
+        CopyScope::One { region, snapshot, .. } => {
             owners.insert(region.clone(), all_owners().collect());
             Some(BTreeSet::from([snapshot.clone()]))
         }
         CopyScope::Sweep | CopyScope::Ids(_) => {
             for (_, details) in policies {
                 let home = [provider.home()];
-                let regions: &[Region] = if details.source_regions.is_empty() {
-                    &home
-                } else {
-                    &details.source_regions
-                };
+                let regions: &[Region] =
+                    if details.source_regions.is_empty() { &home } else { &details.source_regions };
                 for region in regions {
-                    owners
-                        .entry(region.clone())
-                        .or_default()
-                        .extend(details.owners.clone());
+                    owners.entry(region.clone()).or_default().extend(details.owners.clone());
                 }
             }
             match what {
@@ -263,15 +233,7 @@ fn source_queries<P: Ec2Provider>(
     };
     owners
         .into_iter()
-        .map(|(region, owners)| {
-            (
-                region,
-                SnapshotFilter::SharedBy {
-                    owners,
-                    ids: ids.clone(),
-                },
-            )
-        })
+        .map(|(region, owners)| (region, SnapshotFilter::SharedBy { owners, ids: ids.clone() }))
         .collect()
 }
 
@@ -324,11 +286,7 @@ impl<E: Ec2> Vault<E> {
         }
         let rules = policies.iter().flat_map(|(_, details)| &details.rules);
         let arns: BTreeMap<&str, &Region> = rules
-            .filter_map(|rule| {
-                rule.cmk_arn
-                    .as_ref()
-                    .map(|arn| (arn.as_str(), &rule.target))
-            })
+            .filter_map(|rule| rule.cmk_arn.as_ref().map(|arn| (arn.as_str(), &rule.target)))
             .collect();
         let reads = arns.into_iter().filter_map(|(arn, region)| {
             let ec2 = self.clients.get(region)?;

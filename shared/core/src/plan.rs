@@ -44,14 +44,13 @@ fn by_age<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> Vec<&'a Snapshot
 
 /// Creations first, deletions last: when time runs out, what is missing matters more than what is too much.
 fn in_order(plan: &mut Plan) {
-    plan.actions
-        .sort_by_key(|planned: &Planned| match planned.action.operation() {
-            "CreateSnapshot" => 0,
-            "CopySnapshot" => 1,
-            "ModifySnapshotAttribute" => 2,
-            "CreateTags" => 3,
-            _ => 4,
-        });
+    plan.actions.sort_by_key(|planned: &Planned| match planned.action.operation() {
+        "CreateSnapshot" => 0,
+        "CopySnapshot" => 1,
+        "ModifySnapshotAttribute" => 2,
+        "CreateTags" => 3,
+        _ => 4,
+    });
 }
 
 /// The older of the same, for every one that is a repetition. `CreateSnapshot` and `CopySnapshot` have no client

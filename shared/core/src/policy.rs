@@ -197,10 +197,7 @@ impl SnapshotPolicy {
     #[must_use]
     pub fn targets(&self, id: &VolumeId, tags: &Tags) -> bool {
         let wanted = self.target_volume_ids.contains(id)
-            || self
-                .target_tags
-                .iter()
-                .any(|(key, value)| tags.get(key) == Some(value));
+            || self.target_tags.iter().any(|(key, value)| tags.get(key) == Some(value));
         let excluded = self
             .exclude_tags
             .iter()

@@ -42,22 +42,15 @@ async fn carry_out<E: Ec2>(
         audited
             .actions()
             .iter()
-            .map(|planned| Executed {
-                planned: planned.clone(),
-                outcome: Outcome::Planned,
-            })
+            .map(|planned| Executed { planned: planned.clone(), outcome: Outcome::Planned })
             .collect()
     } else {
         let mut executed = execute(&audited, clients, limits).await;
         for (region, ec2) in clients {
-            let (mut here, elsewhere): (Vec<_>, Vec<_>) = executed
-                .into_iter()
-                .partition(|done| done.planned.scope.region == *region);
-            let taken_back = if (limits.out_of_time)() {
-                Vec::new()
-            } else {
-                settle(ec2, &mut here).await
-            };
+            let (mut here, elsewhere): (Vec<_>, Vec<_>) =
+                executed.into_iter().partition(|done| done.planned.scope.region == *region);
+            let taken_back =
+                if (limits.out_of_time)() { Vec::new() } else { settle(ec2, &mut here).await };
             executed = elsewhere;
             executed.extend(here);
             executed.extend(taken_back);
@@ -65,13 +58,7 @@ async fn carry_out<E: Ec2>(
         executed
     };
     let (plan, withheld) = audited.into_parts();
-    Done {
-        plan,
-        executed,
-        withheld,
-        violations,
-        ..Done::default()
-    }
+    Done { plan, executed, withheld, violations, ..Done::default() }
 }
 
 /// The history: what was decided goes to the log before it is done.

@@ -162,18 +162,11 @@ impl Report {
     #[must_use]
     pub fn new(dry_run: bool) -> Self {
         Self {
-            status: if dry_run {
-                Status::Planned
-            } else {
-                Status::Succeeded
-            },
+            status: if dry_run { Status::Planned } else { Status::Succeeded },
             dry_run,
             actions: Vec::new(),
             held: Vec::new(),
-            counts: ["Deferred", "Failed", "Held"]
-                .into_iter()
-                .map(|name| (name, 0))
-                .collect(),
+            counts: ["Deferred", "Failed", "Held"].into_iter().map(|name| (name, 0)).collect(),
             coverage: Vec::new(),
             truncated: false,
         }
@@ -181,13 +174,7 @@ impl Report {
 
     /// Adds what became of an action.
     pub fn executed(&mut self, executed: &Executed) {
-        let Planned {
-            scope,
-            action,
-            subject,
-            reason,
-            ..
-        } = &executed.planned;
+        let Planned { scope, action, subject, reason, .. } = &executed.planned;
         let mut line = line(scope, action.operation(), subject, reason.to_string());
         match &executed.outcome {
             Outcome::Done(made) => {
@@ -212,13 +199,7 @@ impl Report {
 
     /// Adds what waits.
     pub fn deferred(&mut self, deferred: &Deferred) {
-        let Planned {
-            scope,
-            action,
-            subject,
-            reason,
-            ..
-        } = &deferred.planned;
+        let Planned { scope, action, subject, reason, .. } = &deferred.planned;
         let mut line = line(scope, action.operation(), subject, reason.to_string());
         line.outcome = OutcomeName::Deferred;
         line.error = Some(waiting(&deferred.waits_for));
@@ -227,14 +208,7 @@ impl Report {
 
     /// Adds what cannot be done.
     pub fn impossible(&mut self, impossible: &Impossible) {
-        let Impossible {
-            scope,
-            operation,
-            subject,
-            kind,
-            code,
-            message,
-        } = impossible;
+        let Impossible { scope, operation, subject, kind, code, message } = impossible;
         let mut line = line(scope, operation, subject, "the policy wants it".into());
         line.outcome = OutcomeName::Failed;
         line.error = Some(ErrorLine {

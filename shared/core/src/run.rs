@@ -60,10 +60,7 @@ impl Run {
                     .map(ToString::to_string)
                     .or_else(|| line.volume_id.as_ref().map(ToString::to_string))
                     .unwrap_or_default();
-                let message = line
-                    .error
-                    .as_ref()
-                    .map_or("", |error| error.message.as_str());
+                let message = line.error.as_ref().map_or("", |error| error.message.as_str());
                 format!(
                     "{} of {object} in {}/{}: {message}",
                     line.action, line.account, line.region
@@ -71,37 +68,25 @@ impl Run {
             })
             .collect();
         let parts = [
-            (
-                "InvalidPolicy",
-                texts(self.invalid.iter().map(ToString::to_string)),
-            ),
+            ("InvalidPolicy", texts(self.invalid.iter().map(ToString::to_string))),
             (
                 "ScopesUnreadable",
                 texts(
-                    self.unreadable
-                        .iter()
-                        .map(|it| format!("{}: {}", it.scope, Chain(&it.error))),
+                    self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error))),
                 ),
             ),
             ("ActionsFailed", texts(failed.into_iter())),
-            (
-                "PlanRefused",
-                texts(self.violations.iter().map(ToString::to_string)),
-            ),
+            ("PlanRefused", texts(self.violations.iter().map(ToString::to_string))),
         ];
         let whole = ["InvalidPolicy", "ScopesUnreadable"];
         let counts = |error_type: &str| !self.report.dry_run || whole.contains(&error_type);
         let mut failure: Option<Failure> = None;
-        for (error_type, text) in parts
-            .into_iter()
-            .filter(|(error_type, text)| !text.is_empty() && counts(error_type))
+        for (error_type, text) in
+            parts.into_iter().filter(|(error_type, text)| !text.is_empty() && counts(error_type))
         {
             match &mut failure {
                 None => {
-                    failure = Some(Failure {
-                        error_type,
-                        message: text,
-                    });
+                    failure = Some(Failure { error_type, message: text });
                 }
                 Some(failure) => {
                     let _ = write!(failure.message, "; {error_type}: {text}");
@@ -117,11 +102,7 @@ impl Run {
     #[must_use]
     pub fn metrics(&self, function: &str, names: &[String], now_ms: i64) -> Vec<Value> {
         let mut lines = vec![self.metric_line(function, None, now_ms)];
-        lines.extend(
-            names
-                .iter()
-                .map(|name| self.metric_line(function, Some(name), now_ms)),
-        );
+        lines.extend(names.iter().map(|name| self.metric_line(function, Some(name), now_ms)));
         lines
     }
 
@@ -143,11 +124,7 @@ impl Run {
             ("ActionsDeferred", json!(count("", OutcomeName::Deferred))),
             ("ActionsFailed", json!(count("", OutcomeName::Failed))),
         ]);
-        let covered = self
-            .report
-            .coverage
-            .iter()
-            .filter(|line| of_policy(&line.policy));
+        let covered = self.report.coverage.iter().filter(|line| of_policy(&line.policy));
         if let Some(oldest) = covered.filter_map(|line| line.unprotected_minutes).max() {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
@@ -158,26 +135,16 @@ impl Run {
         let names: Vec<Value> = metrics
             .keys()
             .map(|name| {
-                let unit = if name.ends_with("Minutes") {
-                    "None"
-                } else {
-                    "Count"
-                };
+                let unit = if name.ends_with("Minutes") { "None" } else { "Count" };
                 json!({"Name": name, "Unit": unit})
             })
             .collect();
-        let dimensions = if policy.is_some() {
-            json!([["Function", "Policy"]])
-        } else {
-            json!([["Function"]])
-        };
+        let dimensions =
+            if policy.is_some() { json!([["Function", "Policy"]]) } else { json!([["Function"]]) };
         let directive = json!({
             "Namespace": "Snapferry", "Dimensions": dimensions, "Metrics": names,
         });
-        metrics.insert(
-            "_aws",
-            json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]}),
-        );
+        metrics.insert("_aws", json!({"Timestamp": now_ms, "CloudWatchMetrics": [directive]}));
         metrics.insert("Function", json!(function));
         if let Some(policy) = policy {
             metrics.insert("Policy", json!(policy));

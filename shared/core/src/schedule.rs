@@ -65,9 +65,7 @@ impl FromStr for Slot {
             .map(Self::new)
             .ok()
             .filter(|slot| slot.to_string() == text)
-            .ok_or_else(|| InvalidSlot {
-                found: text.to_owned(),
-            })
+            .ok_or_else(|| InvalidSlot { found: text.to_owned() })
     }
 }
 
@@ -103,11 +101,7 @@ impl CreateRule {
     /// Slots of `when` in UTC, each open until the next.
     #[must_use]
     pub fn new(when: When) -> Self {
-        Self {
-            when,
-            time_zone: TimeZone::UTC,
-            start_window_minutes: None,
-        }
+        Self { when, time_zone: TimeZone::UTC, start_window_minutes: None }
     }
 
     /// The slot that a run scheduled for `at` has to serve: the latest at or before `at`. `None`
@@ -116,12 +110,8 @@ impl CreateRule {
     pub fn due(&self, at: Timestamp) -> Option<Slot> {
         let slot = self.latest(at)?;
         let late = at.duration_since(slot);
-        let window = self
-            .start_window_minutes
-            .map(|n| SignedDuration::from_mins(n.into()));
-        window
-            .is_none_or(|window| late <= window)
-            .then_some(Slot(slot))
+        let window = self.start_window_minutes.map(|n| SignedDuration::from_mins(n.into()));
+        window.is_none_or(|window| late <= window).then_some(Slot(slot))
     }
 
     /// The first slot after `after`, whatever the start window.
@@ -162,9 +152,9 @@ impl CreateRule {
     fn latest_local(&self, at: Timestamp) -> civil::DateTime {
         let local = self.time_zone.to_datetime(at);
         match self.time_zone.to_ambiguous_timestamp(local).offset() {
-            AmbiguousOffset::Fold { before, after } => local
-                .checked_add(after.duration_until(before))
-                .unwrap_or(civil::DateTime::MAX),
+            AmbiguousOffset::Fold { before, after } => {
+                local.checked_add(after.duration_until(before)).unwrap_or(civil::DateTime::MAX)
+            }
             _ => local,
         }
     }
@@ -176,10 +166,7 @@ impl CreateRule {
         // In a gap, jiff's `earlier` is an instant before it.
         let earlier = ambiguous.earlier().ok()?;
         if gap {
-            self.time_zone
-                .following(earlier)
-                .next()
-                .map(|transition| transition.timestamp())
+            self.time_zone.following(earlier).next().map(|transition| transition.timestamp())
         } else {
             Some(earlier)
         }
@@ -222,9 +209,7 @@ impl Interval {
     /// [`Interval::HOURS`].
     #[must_use]
     pub fn new(hours: i8, start: civil::Time) -> Option<Self> {
-        Self::HOURS
-            .contains(&hours)
-            .then_some(Self { hours, start })
+        Self::HOURS.contains(&hours).then_some(Self { hours, start })
     }
 
     fn last_until(&self, local: civil::DateTime) -> Option<civil::DateTime> {
@@ -241,11 +226,7 @@ impl Interval {
     fn first_after(&self, local: civil::DateTime) -> Option<civil::DateTime> {
         let (step, first) = self.step_and_first();
         let minute = minute_of_day(local.time());
-        let next = if minute < first {
-            first
-        } else {
-            minute - (minute - first) % step + step
-        };
+        let next = if minute < first { first } else { minute - (minute - first) % step + step };
         if next < MINUTES_PER_DAY {
             Some(at_minute(local.date(), next))
         } else {

@@ -22,18 +22,10 @@ use crate::tags::{self, Claim, CopyClaim};
 /// What a snapshot is for: two with the same purpose are one too many.
 fn purpose(tags: &Tags, volume: &str) -> Option<String> {
     if let Some(claim) = CopyClaim::read(tags) {
-        return Some(format!(
-            "{}\n{}\n{}",
-            claim.policy, claim.rule, claim.source_snapshot
-        ));
+        return Some(format!("{}\n{}\n{}", claim.policy, claim.rule, claim.source_snapshot));
     }
     let claim = Claim::read(tags)?;
-    Some(format!(
-        "{}\n{}\n{}\n{volume}",
-        claim.policy,
-        claim.schedule_text(),
-        claim.slot
-    ))
+    Some(format!("{}\n{}\n{}\n{volume}", claim.policy, claim.schedule_text(), claim.slot))
 }
 
 /// The purpose of a creation, and the tag by which all like it are found.
@@ -61,10 +53,7 @@ pub async fn settle<E: Ec2>(ec2: &E, executed: &mut [Executed]) -> Vec<Executed>
     }
     let mut taken_back = Vec::new();
     for (key, values) in values {
-        match ec2
-            .describe_snapshots(&SnapshotFilter::TagValues(key, values))
-            .await
-        {
+        match ec2.describe_snapshots(&SnapshotFilter::TagValues(key, values)).await {
             Ok(seen) => taken_back.extend(compare(ec2, executed, &seen).await),
             // The next run looks anyway, and deletes the younger then.
             Err(err) => warn!(error = %Chain(&err), "cannot look for duplicates after creating"),
@@ -75,16 +64,9 @@ pub async fn settle<E: Ec2>(ec2: &E, executed: &mut [Executed]) -> Vec<Executed>
 
 async fn compare<E: Ec2>(ec2: &E, executed: &mut [Executed], seen: &[Snapshot]) -> Vec<Executed> {
     let mut by_purpose: BTreeMap<String, Vec<&Snapshot>> = BTreeMap::new();
-    for snapshot in seen
-        .iter()
-        .filter(|it| matches!(it.state, State::Pending | State::Completed))
-    {
+    for snapshot in seen.iter().filter(|it| matches!(it.state, State::Pending | State::Completed)) {
         let is_copy = snapshot.tags.contains_key(tags::SOURCE_SNAPSHOT);
-        let volume = if is_copy {
-            ""
-        } else {
-            snapshot.volume_id.as_str()
-        };
+        let volume = if is_copy { "" } else { snapshot.volume_id.as_str() };
         if let Some(purpose) = purpose(&snapshot.tags, volume) {
             by_purpose.entry(purpose).or_default().push(snapshot);
         }
@@ -109,9 +91,8 @@ async fn compare<E: Ec2>(ec2: &E, executed: &mut [Executed], seen: &[Snapshot]) 
         let Some(mine) = alike.iter().find(|snapshot| snapshot.id == *made) else {
             continue;
         };
-        let older = alike
-            .iter()
-            .find(|other| (other.start_time, &other.id) < (mine.start_time, &mine.id));
+        let older =
+            alike.iter().find(|other| (other.start_time, &other.id) < (mine.start_time, &mine.id));
         if let Some(older) = older {
             taken_back.push(take_back(ec2, &done.planned, made, mine, older).await);
         }
@@ -128,10 +109,7 @@ async fn take_back<E: Ec2>(
 ) -> Executed {
     let planned = Planned {
         action: Action::DeleteSnapshot(made.clone()),
-        subject: Subject {
-            snapshot: Some(made.clone()),
-            ..created.subject.clone()
-        },
+        subject: Subject { snapshot: Some(made.clone()), ..created.subject.clone() },
         reason: Reason::Duplicate(older.id.clone()),
         ..created.clone()
     };

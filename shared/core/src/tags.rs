@@ -55,11 +55,7 @@ impl Claim {
             tags.get(SCHEDULE)?.split(',').map(str::to_owned).collect();
         let policy = tags.get(POLICY)?.clone();
         let complete = !policy.is_empty() && schedules.iter().all(|name| !name.is_empty());
-        complete.then_some(Self {
-            policy,
-            schedules,
-            slot: tags.get(SLOT)?.parse().ok()?,
-        })
+        complete.then_some(Self { policy, schedules, slot: tags.get(SLOT)?.parse().ok()? })
     }
 
     /// The tags that say it.
@@ -137,28 +133,19 @@ impl CopyClaim {
 /// The instant in `snapferry:expires-at`; `None` where there is none that can be read.
 #[must_use]
 pub fn expires_at(tags: &Tags) -> Option<Timestamp> {
-    tags.get(EXPIRES_AT)?
-        .parse::<Slot>()
-        .ok()
-        .map(Slot::timestamp)
+    tags.get(EXPIRES_AT)?.parse::<Slot>().ok().map(Slot::timestamp)
 }
 
 /// An instant as the tags have it: RFC 3339, UTC, whole seconds.
 #[must_use]
 pub fn instant(at: Timestamp) -> String {
-    DateTimePrinter::new()
-        .precision(Some(0))
-        .timestamp_to_string(&at)
+    DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&at)
 }
 
 /// Comma-separated.
 #[must_use]
 pub fn join<T: ToString>(items: &BTreeSet<T>) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The user's tags that may be copied to another resource: `aws:` is reserved to AWS, `snapferry:` to us, and
@@ -255,10 +242,7 @@ mod tests {
             ("Name".into(), "web".into()),
             ("Owner".into(), "me".into()),
         ]);
-        assert_eq!(
-            copyable(&tags, 1),
-            Tags::from([("Name".into(), "web".into())])
-        );
+        assert_eq!(copyable(&tags, 1), Tags::from([("Name".into(), "web".into())]));
         assert_eq!(copyable(&tags, 9).len(), 2);
         assert_eq!(foreign_manager(&tags), Some("AWS Backup"));
     }

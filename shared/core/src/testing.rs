@@ -52,17 +52,12 @@ pub(crate) fn vol(n: u32) -> VolumeId {
 }
 
 pub(crate) fn scope(account: &str, region: &str) -> Scope {
-    Scope {
-        account: id(account),
-        region: id(region),
-    }
+    Scope { account: id(account), region: id(region) }
 }
 
 pub(crate) fn map(pairs: &[(&str, &str)]) -> Tags {
     let pairs = pairs.iter();
-    pairs
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(crate) fn documents(documents: &[Value], whole: bool) -> Documents {
@@ -213,10 +208,7 @@ pub(crate) fn copies(name: &str) -> Value {
 /// What the member shares.
 pub(crate) fn source(n: u32, hours: i64) -> Snapshot {
     Snapshot {
-        description: format!(
-            "Created for policy: p schedule: s slot: {SLOT} volume: {}",
-            vol(1)
-        ),
+        description: format!("Created for policy: p schedule: s slot: {SLOT} volume: {}", vol(1)),
         start_time: hours_ago(hours),
         tags: Tags::new(),
         ..own(n, "s", 0)
@@ -261,10 +253,7 @@ impl Copying {
             usage: "ENCRYPT_DECRYPT".into(),
             spec: "SYMMETRIC_DEFAULT".into(),
         };
-        let target = |copies| TargetInventory {
-            copies,
-            guards: Ok(Guards::default()),
-        };
+        let target = |copies| TargetInventory { copies, guards: Ok(Guards::default()) };
         Self {
             documents: vec![copies("v")],
             whole: true,
@@ -275,9 +264,7 @@ impl Copying {
                     (id(HOME), target(copies_here)),
                     (id(AWAY), target(Vec::new())),
                 ]),
-                keys: [HOME, AWAY]
-                    .map(|region| (key(region), Ok(good(region))))
-                    .into(),
+                keys: [HOME, AWAY].map(|region| (key(region), Ok(good(region)))).into(),
                 whole: true,
             },
             now: now(),
@@ -330,11 +317,7 @@ pub(crate) fn actions(plan: &Plan) -> Vec<String> {
             | Action::RecordShare { snapshot, .. }
             | Action::DeleteSnapshot(snapshot) => snapshot.to_string(),
         };
-        format!(
-            "{} {object}: {}",
-            planned.action.operation(),
-            planned.reason
-        )
+        format!("{} {object}: {}", planned.action.operation(), planned.reason)
     };
     plan.actions.iter().map(line).collect()
 }
@@ -370,14 +353,8 @@ pub(crate) fn plan_of(scope: Scope, action: Action) -> Plan {
         scope,
         access: Access::default(),
         action,
-        subject: Subject {
-            snapshot,
-            ..Subject::default()
-        },
+        subject: Subject { snapshot, ..Subject::default() },
         reason: Reason::NoCopy,
     };
-    Plan {
-        actions: vec![planned],
-        ..Plan::default()
-    }
+    Plan { actions: vec![planned], ..Plan::default() }
 }

@@ -57,11 +57,7 @@ pub(crate) fn refuse<T>(
     message: impl Into<String>,
 ) -> Result<T, Refusal> {
     let message = message.into();
-    Err(Refusal {
-        kind,
-        code,
-        message,
-    })
+    Err(Refusal { kind, code, message })
 }
 
 impl Refusal {
@@ -77,8 +73,5 @@ impl Refusal {
 }
 
 pub(crate) fn no_answer(operation: &'static str) -> Ec2Error {
-    Ec2Error::NoAnswer {
-        operation,
-        source: "the connection was closed".into(),
-    }
+    Ec2Error::NoAnswer { operation, source: "the connection was closed".into() }
 }

@@ -19,10 +19,7 @@ impl World {
             VolumeFilter::Ids(ids) => ids.contains(&volume.id),
         };
         let here = self.volumes.values().filter(|(at, _)| at == scope);
-        here.map(|(_, volume)| volume)
-            .filter(wanted)
-            .cloned()
-            .collect()
+        here.map(|(_, volume)| volume).filter(wanted).cloned().collect()
     }
 
     pub(crate) fn describe_snapshots(
@@ -180,12 +177,8 @@ impl World {
         acceptable(&request.tags, &request.description)?;
         let encrypted = request.encrypted || source.snapshot.encrypted;
         let default = || format!("arn:aws:kms:{}:{}:key/ebs", scope.region, scope.account);
-        let key = encrypted.then(|| {
-            request
-                .kms_key
-                .as_ref()
-                .map_or_else(default, ToString::to_string)
-        });
+        let key =
+            encrypted.then(|| request.kms_key.as_ref().map_or_else(default, ToString::to_string));
         // EC2 says yes first, and looks at the keys later.
         let source_key = source.snapshot.kms_key_id.as_deref();
         let source_readable = source_key.is_none_or(|arn| self.usable(arn, &scope.account));
@@ -290,10 +283,7 @@ impl World {
         }
         self.write();
         for snapshot in snapshots {
-            self.owned(scope, snapshot)?
-                .snapshot
-                .tags
-                .extend(new.clone());
+            self.owned(scope, snapshot)?.snapshot.tags.extend(new.clone());
         }
         Ok(())
     }

@@ -36,21 +36,14 @@ impl Sim {
     /// A process in this account and Region.
     #[must_use]
     pub fn aws(&self, home: &Scope) -> Aws {
-        Aws {
-            sim: self.clone(),
-            home: home.clone(),
-            lives: None,
-        }
+        Aws { sim: self.clone(), home: home.clone(), lives: None }
     }
 
     /// As [`Sim::aws`], but the process dies after so many calls have reached AWS: it never hears what became of the
     /// last one.
     #[must_use]
     pub fn aws_dying_after(&self, home: &Scope, calls: usize) -> Aws {
-        Aws {
-            lives: Some(Arc::new(AtomicUsize::new(calls))),
-            ..self.aws(home)
-        }
+        Aws { lives: Some(Arc::new(AtomicUsize::new(calls))), ..self.aws(home) }
     }
 }
 
@@ -142,8 +135,7 @@ impl Ec2Provider for Aws {
 
     async fn account(&self) -> Result<AccountId, Ec2Error> {
         let account = self.home.account.clone();
-        self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(account))
-            .await
+        self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(account)).await
     }
 
     async fn connect(&self, access: &Access, region: &Region) -> Result<Client, Ec2Error> {
@@ -158,24 +150,18 @@ impl Ec2Provider for Aws {
                     }
                     Ok(account.clone())
                 };
-                self.call(&self.home, "AssumeRole", role.as_str(), assume)
-                    .await
-                    .map_err(|err| Ec2Error::AssumeRole {
+                self.call(&self.home, "AssumeRole", role.as_str(), assume).await.map_err(|err| {
+                    Ec2Error::AssumeRole {
                         role: role.clone(),
                         account: role.account(),
                         caller: format!("arn:aws:sts::{}:assumed-role/function", self.home.account),
                         external_id: access.external_id.is_some(),
                         source: Box::new(err),
-                    })?
+                    }
+                })?
             }
         };
-        Ok(Client {
-            aws: self.clone(),
-            scope: Scope {
-                account,
-                region: region.clone(),
-            },
-        })
+        Ok(Client { aws: self.clone(), scope: Scope { account, region: region.clone() } })
     }
 }
 
@@ -192,10 +178,8 @@ impl Client {
 
 impl Ec2 for Client {
     async fn describe_volumes(&self, which: &VolumeFilter) -> Result<Vec<Volume>, Ec2Error> {
-        self.call("DescribeVolumes", "", |world, _| {
-            Ok(world.describe_volumes(&self.scope, which))
-        })
-        .await
+        self.call("DescribeVolumes", "", |world, _| Ok(world.describe_volumes(&self.scope, which)))
+            .await
     }
 
     async fn describe_snapshots(&self, which: &SnapshotFilter) -> Result<Vec<Snapshot>, Ec2Error> {
@@ -206,10 +190,7 @@ impl Ec2 for Client {
     }
 
     async fn describe_images(&self) -> Result<BTreeMap<SnapshotId, String>, Ec2Error> {
-        self.call("DescribeImages", "", |world, _| {
-            Ok(world.describe_images(&self.scope))
-        })
-        .await
+        self.call("DescribeImages", "", |world, _| Ok(world.describe_images(&self.scope))).await
     }
 
     async fn describe_locked_snapshots(&self) -> Result<BTreeSet<SnapshotId>, Ec2Error> {
@@ -220,10 +201,7 @@ impl Ec2 for Client {
     }
 
     async fn describe_key(&self, key: &str) -> Result<Key, Ec2Error> {
-        self.call("DescribeKey", key, |world, _| {
-            world.describe_key(&self.scope, key)
-        })
-        .await
+        self.call("DescribeKey", key, |world, _| world.describe_key(&self.scope, key)).await
     }
 
     async fn create_snapshot(&self, request: &CreateSnapshot) -> Result<SnapshotId, Ec2Error> {
@@ -253,10 +231,8 @@ impl Ec2 for Client {
 
     async fn create_tags(&self, snapshots: &[SnapshotId], tags: &Tags) -> Result<(), Ec2Error> {
         let first = snapshots.first().map_or("", SnapshotId::as_str);
-        self.call("CreateTags", first, |world, _| {
-            world.create_tags(&self.scope, snapshots, tags)
-        })
-        .await
+        self.call("CreateTags", first, |world, _| world.create_tags(&self.scope, snapshots, tags))
+            .await
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {

@@ -70,10 +70,7 @@ impl Record {
     /// The account and Region it is in.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        Scope {
-            account: self.snapshot.owner.clone(),
-            region: self.region.clone(),
-        }
+        Scope { account: self.snapshot.owner.clone(), region: self.region.clone() }
     }
 }
 
@@ -169,10 +166,7 @@ impl Sim {
     }
 
     /// A new volume with these tags.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "many tests only want it to be there"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "many tests only want it to be there")]
     pub fn volume(&self, scope: &Scope, tags: &[(&str, &str)]) -> VolumeId {
         let mut world = self.world();
         let volume = Volume {

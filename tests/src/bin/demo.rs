@@ -33,31 +33,18 @@ fn demo(keep: bool) -> Result<()> {
     let stage = Stage::new("demo")?;
     step("local AWS is up: two member accounts, one vault account");
     let volumes = make_volumes(&stage)?;
-    let keys = [TARGETS[0], TARGETS[1]].map(|region| {
-        stage.key(Place {
-            account: VAULT,
-            region,
-        })
-    });
+    let keys = [TARGETS[0], TARGETS[1]].map(|region| stage.key(Place { account: VAULT, region }));
     let [first_key, second_key] = keys;
     let rotate = stage.function("rotate-snapshots", &daily())?;
-    let copy = stage.function(
-        "copy-shared-snapshots",
-        &vault_policy(&first_key?, &second_key?),
-    )?;
+    let copy = stage.function("copy-shared-snapshots", &vault_policy(&first_key?, &second_key?))?;
     stage.deliver_events_to(&copy)?;
     step("both functions run under AWS's Runtime Interface Emulator, as built");
     stage.aws.clear("calls")?;
 
     let refused = play_days(&stage, &rotate)?;
     let before = stage.aws.snapshots()?;
-    step(&format!(
-        "a week passes: everything is made {} days older",
-        COPIES_KEPT_DAYS + 1
-    ));
-    stage
-        .aws
-        .post("age", &json!({"days": COPIES_KEPT_DAYS + 1}))?;
+    step(&format!("a week passes: everything is made {} days older", COPIES_KEPT_DAYS + 1));
+    stage.aws.post("age", &json!({"days": COPIES_KEPT_DAYS + 1}))?;
     step("sweep in the vault: what has expired goes, the last good copy of every volume stays");
     let swept = copy.invoke(&json!({}))?.report()?;
     let after = stage.aws.snapshots()?;
@@ -81,23 +68,14 @@ fn make_volumes(stage: &Stage) -> Result<BTreeMap<(String, String), usize>> {
         let place = Place { account, region };
         let key = stage.key(place)?;
         let mut kinds = vec![("web", Value::Null), ("database", json!(key))];
-        if place
-            == (Place {
-                account: MEMBERS[1],
-                region: HOME,
-            })
-        {
+        if place == (Place { account: MEMBERS[1], region: HOME }) {
             kinds.push(("legacy", json!("alias/aws/ebs")));
         }
         for (name, key) in &kinds {
             let tags = json!({"Backup": "daily", "Name": name, "Team": "shop"});
-            stage
-                .aws
-                .volumes(place, 1, &json!({"tags": tags, "kms_key": key}))?;
+            stage.aws.volumes(place, 1, &json!({"tags": tags, "kms_key": key}))?;
         }
-        stage
-            .aws
-            .volumes(place, 1, &json!({"tags": {"Name": "scratch"}}))?;
+        stage.aws.volumes(place, 1, &json!({"tags": {"Name": "scratch"}}))?;
         volumes.insert((account.to_owned(), region.to_owned()), kinds.len());
     }
     Ok(volumes)
@@ -151,24 +129,16 @@ fn vault_policy(first_key: &str, second_key: &str) -> Value {
 /// The schedule, day by day. The scheduled time comes with the event, so that it need not be waited for. Returns what
 /// the function had to complain about.
 fn play_days(stage: &Stage, rotate: &Lambda) -> Result<String> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the demo plays the days before today"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the demo plays the days before today")]
     let today = Timestamp::now().as_second().div_euclid(86_400) * 86_400;
     let mut refused = String::new();
     for day in 0..DAYS {
         let midnight = Timestamp::from_second(today - (DAYS - day) * 86_400)?;
         for (minute, what) in [(5, "snapshots"), (20, "shares what is completed, rotates")] {
             let at = midnight + SignedDuration::from_mins(120 + minute);
-            step(&format!(
-                "{} schedule event: rotate-snapshots {what}",
-                at.strftime("%F %H:%M")
-            ));
-            if let Answer::Error {
-                error_type,
-                message,
-            } = rotate.invoke(&json!({"ScheduledTime": at.to_string()}))?
+            step(&format!("{} schedule event: rotate-snapshots {what}", at.strftime("%F %H:%M")));
+            if let Answer::Error { error_type, message } =
+                rotate.invoke(&json!({"ScheduledTime": at.to_string()}))?
             {
                 refused = format!("{error_type}: {message}");
             }
@@ -176,13 +146,8 @@ fn play_days(stage: &Stage, rotate: &Lambda) -> Result<String> {
         }
     }
     let deliveries = stage.aws.get("deliveries")?;
-    let n = deliveries
-        .get("deliveries")
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
-    step(&format!(
-        "{n} shareSnapshot events reached copy-shared-snapshots in the vault account"
-    ));
+    let n = deliveries.get("deliveries").and_then(Value::as_array).map_or(0, Vec::len);
+    step(&format!("{n} shareSnapshot events reached copy-shared-snapshots in the vault account"));
     Ok(refused)
 }
 
@@ -201,11 +166,7 @@ fn print_table(
             "DeleteSnapshot" => "rotated",
             _ => continue,
         };
-        *rows
-            .entry((call.account, call.region))
-            .or_default()
-            .entry(column)
-            .or_default() += 1;
+        *rows.entry((call.account, call.region)).or_default().entry(column).or_default() += 1;
     }
     for snapshot in snapshots {
         let place = (snapshot.account.clone(), snapshot.region.clone());
@@ -222,9 +183,7 @@ fn print_table(
         let n = n.map_or_else(|| "·".to_owned(), ToString::to_string);
         print!("{:<22} {region:<13} {n:>7}", format!("{account} {role}"));
         for name in COLUMNS {
-            let n = counts
-                .get(name)
-                .map_or_else(|| "·".to_owned(), ToString::to_string);
+            let n = counts.get(name).map_or_else(|| "·".to_owned(), ToString::to_string);
             print!(" {n:>8}");
         }
         println!();
@@ -260,15 +219,9 @@ fn print_examples(before: &[Snapshot], after: &[Snapshot], swept: &Value) {
         copies.len()
     );
     if let Some(copy) = copies.first() {
-        let held = swept
-            .get("Held")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let held = swept.get("Held").and_then(Value::as_array).into_iter().flatten();
         let of_copy = |it: &&Value| it.get("SnapshotId").and_then(Value::as_str) == Some(&copy.id);
-        let why = held
-            .filter(of_copy)
-            .find_map(|it| it.get("Reason")?.as_str());
+        let why = held.filter(of_copy).find_map(|it| it.get("Reason")?.as_str());
         println!("  {} in {}/{}", copy.id, copy.account, copy.region);
         println!("  under {}", copy.key.as_deref().unwrap_or("no key"));
         for (key, value) in copy.tags.as_object().into_iter().flatten() {

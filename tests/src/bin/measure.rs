@@ -32,32 +32,16 @@ struct Seen {
 
 fn measure() -> Result<()> {
     eprintln!("· building for release (the first time takes half an hour)");
-    let packages = [
-        "snapferry-hello",
-        "rotate-snapshots",
-        "copy-shared-snapshots",
-    ];
+    let packages = ["snapferry-hello", "rotate-snapshots", "copy-shared-snapshots"];
     let packages = packages.iter().flat_map(|name| ["--package", name]);
-    build(
-        &["--release"]
-            .into_iter()
-            .chain(packages)
-            .collect::<Vec<_>>(),
-    )?;
+    build(&["--release"].into_iter().chain(packages).collect::<Vec<_>>())?;
     let folder = std::env::current_exe()?;
-    let target = folder
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("no target folder")?;
+    let target = folder.parent().and_then(Path::parent).ok_or("no target folder")?;
     let mut seen: Vec<Seen> = Vec::new();
     for name in PROGRAMS {
         let path = target.join("release").join(name);
         let bytes = std::fs::metadata(&path)?.len();
-        seen.push(Seen {
-            bytes,
-            zipped_bytes: zipped(&path)?,
-            ..Seen::default()
-        });
+        seen.push(Seen { bytes, zipped_bytes: zipped(&path)?, ..Seen::default() });
     }
     eprintln!("· {ROUNDS} starts of each, in turns");
     for round in 0..=ROUNDS {
@@ -99,20 +83,14 @@ fn first_next(api: &TcpListener) -> Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
-    if line.contains("/runtime/invocation/next") {
-        Ok(stream)
-    } else {
-        Err(line.into())
-    }
+    if line.contains("/runtime/invocation/next") { Ok(stream) } else { Err(line.into()) }
 }
 
 /// The most memory that the process has had in use, from Linux.
 fn peak_kib(child: &Child) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .ok_or("no VmHWM")?;
+    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmHWM")?;
     Ok(kib.parse()?)
 }
 
@@ -126,10 +104,7 @@ fn zipped(path: &Path) -> Result<u64> {
     const ZIP: &str = "import io, sys, zipfile\nb = io.BytesIO()\n\
         with zipfile.ZipFile(b, 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as z:\n    \
         z.write(sys.argv[1], 'bootstrap')\nprint(len(b.getvalue()))";
-    let output = Command::new("python3")
-        .args(["-c", ZIP])
-        .arg(path)
-        .output()?;
+    let output = Command::new("python3").args(["-c", ZIP]).arg(path).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 

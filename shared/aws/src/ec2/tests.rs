@@ -24,9 +24,6 @@ fn assert_no_answer(err: &Ec2Error, operation: &str, text: &str) {
     assert_eq!(err.kind(), ErrorKind::NoAnswer, "{err:?}");
     assert_eq!(err.code(), None);
     let said = Chain(err).to_string();
-    assert!(
-        said.starts_with(&format!("no answer to {operation}: ")),
-        "{said}"
-    );
+    assert!(said.starts_with(&format!("no answer to {operation}: ")), "{said}");
     assert!(said.contains(text), "{said}");
 }

@@ -63,31 +63,19 @@ async fn a_wrong_environment_names_the_variable() {
     assert!(text.starts_with(want), "{text}");
     for nothing in ["", " ", "[]"] {
         let text = said(documents(nothing, &aws).await);
-        let found = if nothing == "[]" {
-            "no document"
-        } else {
-            "nothing"
-        };
+        let found = if nothing == "[]" { "no document" } else { "nothing" };
         assert!(text.ends_with(&format!("found {found}")), "{text}");
     }
 
     let nowhere = SdkConfig::builder().build();
-    let failure = function(&[], nowhere)
-        .begin(Duration::from_secs(9), "id")
-        .await
-        .unwrap_err();
+    let failure = function(&[], nowhere).begin(Duration::from_secs(9), "id").await.unwrap_err();
     assert_eq!(failure.error_type, "InvalidConfiguration");
     assert!(failure.message.contains("AWS_REGION"), "{failure:?}");
 
     let function = function(&[("DELETE_LIMIT", "many")], aws.sdk());
-    let Err(failure) = begin(&function).await.limits(&|| false) else {
-        panic!("no limit")
-    };
+    let Err(failure) = begin(&function).await.limits(&|| false) else { panic!("no limit") };
     assert_eq!(failure.error_type, "InvalidConfiguration");
-    assert!(
-        failure.message.contains("DELETE_LIMIT: want the most"),
-        "{failure:?}"
-    );
+    assert!(failure.message.contains("DELETE_LIMIT: want the most"), "{failure:?}");
     assert_eq!(aws.actions(), [""; 0]);
 }
 
@@ -104,16 +92,10 @@ async fn a_limit_is_a_number_or_absent() {
 async fn documents_of_the_event_come_before_the_configured_ones() {
     let aws = Script::default();
     let function = function(&[("POLICIES", "{")], aws.sdk());
-    let common = Common {
-        policies: Some(vec![policy("vol-00000001")]),
-        ..Common::default()
-    };
+    let common = Common { policies: Some(vec![policy("vol-00000001")]), ..Common::default() };
     let documents = begin(&function).await.documents(&common).await.unwrap();
     assert_eq!(documents.policies.len(), 1);
-    assert!(
-        !documents.whole,
-        "there may be others, so nothing may be taken for abandoned"
-    );
+    assert!(!documents.whole, "there may be others, so nothing may be taken for abandoned");
 }
 
 #[tokio::test]
@@ -128,14 +110,8 @@ async fn documents_may_be_in_the_variable() {
 
 #[tokio::test]
 async fn every_parameter_below_the_path_is_a_document() {
-    let (one, two) = (
-        policy("vol-00000001").to_string(),
-        policy("vol-00000002").to_string(),
-    );
-    let throttled = json(
-        400,
-        json!({"__type": "ThrottlingException", "message": "Rate exceeded"}),
-    );
+    let (one, two) = (policy("vol-00000001").to_string(), policy("vol-00000002").to_string());
+    let throttled = json(400, json!({"__type": "ThrottlingException", "message": "Rate exceeded"}));
     let aws = Script::default().on(
         PATH,
         [
@@ -143,26 +119,15 @@ async fn every_parameter_below_the_path_is_a_document() {
             throttled,
             page(&[], Some("3")),
             page(
-                &[
-                    ("/snapferry/policies/eu/weekly", &two),
-                    ("/snapferry/policies/bad", "{"),
-                ],
+                &[("/snapferry/policies/eu/weekly", &two), ("/snapferry/policies/bad", "{")],
                 None,
             ),
         ],
     );
     let documents = documents("ssm:/snapferry/policies", &aws).await.unwrap();
-    let names: Vec<_> = documents
-        .policies
-        .iter()
-        .map(|it| it.name.as_str())
-        .collect();
+    let names: Vec<_> = documents.policies.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["daily", "weekly"]);
-    assert_eq!(
-        documents.invalid.len(),
-        1,
-        "one wrong document stops no other"
-    );
+    assert_eq!(documents.invalid.len(), 1, "one wrong document stops no other");
     assert!(documents.whole);
     let sent = aws.sent(PATH);
     let asked = |token: Option<&str>| {
@@ -176,15 +141,7 @@ async fn every_parameter_below_the_path_is_a_document() {
         body
     };
     let bodies: Vec<_> = sent.iter().map(Sent::json).collect();
-    assert_eq!(
-        bodies,
-        [
-            asked(None),
-            asked(Some("2")),
-            asked(Some("2")),
-            asked(Some("3"))
-        ]
-    );
+    assert_eq!(bodies, [asked(None), asked(Some("2")), asked(Some("2")), asked(Some("3"))]);
     assert_eq!(sent[0].host, "ssm.eu-central-1.amazonaws.com");
     assert!(sent[0].headers["authorization"].contains("Credential=AKIAOWN/"));
 }
@@ -197,10 +154,7 @@ async fn a_path_that_cannot_be_read_gives_no_documents_at_all() {
         PATH,
         [
             page(&[("/p/daily", &one)], Some("2")),
-            json(
-                400,
-                json!({"__type": "AccessDeniedException", "message": message}),
-            ),
+            json(400, json!({"__type": "AccessDeniedException", "message": message})),
         ],
     );
     assert_eq!(
@@ -218,10 +172,7 @@ async fn a_path_that_cannot_be_read_gives_no_documents_at_all() {
 async fn a_path_that_is_never_answered_ends_before_the_invocation_does() {
     let aws = Script::default().on(PATH, [Answer::Never]);
     let function = function(&[("POLICIES", "ssm:/p/")], aws.sdk());
-    let begun = function
-        .begin(Duration::from_millis(300), "id")
-        .await
-        .unwrap();
+    let begun = function.begin(Duration::from_millis(300), "id").await.unwrap();
     let text = said(begun.documents(&Common::default()).await);
     let want = "POLICIES: cannot be read: no answer to GetParametersByPath: deadline has elapsed";
     assert!(text.ends_with(want), "{text}");
@@ -253,11 +204,7 @@ fn run(failed: bool) -> Run {
         snapshot_id: None,
         source_snapshot_id: None,
         reason: "no snapshot for this slot".into(),
-        outcome: if failed {
-            OutcomeName::Failed
-        } else {
-            OutcomeName::Done
-        },
+        outcome: if failed { OutcomeName::Failed } else { OutcomeName::Done },
         error: failed.then(|| ErrorLine {
             kind: "AccessDenied".into(),
             code: "UnauthorizedOperation".into(),
@@ -353,13 +300,7 @@ async fn a_run_that_somebody_has_to_act_on_fails_and_logs_its_report() {
     assert!(logged.contains("ERROR message=run failed\n"), "{logged}");
     assert!(logged.contains("error_type=ActionsFailed\n"), "{logged}");
     assert!(logged.contains(&format!("error={message}\n")), "{logged}");
-    let report = logged
-        .split("report=")
-        .nth(1)
-        .unwrap()
-        .lines()
-        .next()
-        .unwrap();
+    let report = logged.split("report=").nth(1).unwrap().lines().next().unwrap();
     let report: serde_json::Value = serde_json::from_str(report).unwrap();
     assert_eq!(report["Actions"][0]["Error"]["RequestId"], REQUEST_ID);
 }
@@ -371,17 +312,8 @@ async fn a_report_that_is_too_long_for_the_log_is_cut_and_its_counts_stay() {
     run.report.actions = vec![line; 2_000];
     run.report.counts.insert("Failed", 2_000);
     let (answer, logged) = finish(run).await;
-    assert!(
-        answer
-            .unwrap_err()
-            .message
-            .ends_with("and 1980 more, which the log names")
-    );
-    assert!(
-        logged.len() < 256 * 1024,
-        "CloudWatch takes no longer event: {}",
-        logged.len()
-    );
+    assert!(answer.unwrap_err().message.ends_with("and 1980 more, which the log names"));
+    assert!(logged.len() < 256 * 1024, "CloudWatch takes no longer event: {}", logged.len());
     assert!(logged.contains("\"Truncated\":true"));
     assert!(logged.contains("\"Failed\":2000"));
 }

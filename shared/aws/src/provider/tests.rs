@@ -12,10 +12,7 @@ const ROLE: &str = "arn:aws:iam::222222222222:role/snapferry-member";
 const CALLER: &str = "arn:aws:sts::111111111111:assumed-role/snapferry/rotate";
 
 fn member() -> Access {
-    Access {
-        role_arn: Some(id(ROLE)),
-        external_id: Some(ExternalId("seat 7+1/é".into())),
-    }
+    Access { role_arn: Some(id(ROLE)), external_id: Some(ExternalId("seat 7+1/é".into())) }
 }
 
 fn assumed() -> Answer {
@@ -52,10 +49,7 @@ async fn a_role_is_assumed_once_for_regions_that_connect_at_the_same_time() {
     let aws = script.aws();
     let access = member();
     let (frankfurt, ireland) = (id("eu-central-1"), id("eu-west-1"));
-    let (one, two) = tokio::join!(
-        aws.connect(&access, &frankfurt),
-        aws.connect(&access, &ireland)
-    );
+    let (one, two) = tokio::join!(aws.connect(&access, &frankfurt), aws.connect(&access, &ireland));
     look(&one.unwrap()).await;
     look(&two.unwrap()).await;
     look(&aws.connect(&access, &ireland).await.unwrap()).await;
@@ -78,10 +72,7 @@ async fn a_role_is_assumed_once_for_regions_that_connect_at_the_same_time() {
     for (sent, region) in sent.iter().zip(["eu-central-1", "eu-west-1", "eu-west-1"]) {
         let signature = &sent.headers["authorization"];
         assert!(signature.contains("Credential=ASIAMEMBER/"), "{signature}");
-        assert!(
-            signature.contains(&format!("/{region}/ec2/aws4_request")),
-            "{signature}"
-        );
+        assert!(signature.contains(&format!("/{region}/ec2/aws4_request")), "{signature}");
         assert_eq!(sent.headers["x-amz-security-token"], "token-of-member==");
         assert_eq!(sent.host, format!("ec2.{region}.amazonaws.com"));
     }
@@ -91,15 +82,9 @@ async fn a_role_is_assumed_once_for_regions_that_connect_at_the_same_time() {
 async fn other_roles_and_other_external_ids_are_assumed_for_themselves() {
     let script = Script::default().on("AssumeRole", [assumed(), assumed(), assumed()]);
     let aws = script.aws();
-    let bare = Access {
-        external_id: None,
-        ..member()
-    };
+    let bare = Access { external_id: None, ..member() };
     let role = id("arn:aws:iam::333333333333:role/snapferry-member");
-    let other = Access {
-        role_arn: Some(role),
-        external_id: None,
-    };
+    let other = Access { role_arn: Some(role), external_id: None };
     for access in [&member(), &bare, &other, &bare, &other] {
         aws.connect(access, &aws.home()).await.unwrap();
     }
@@ -107,25 +92,16 @@ async fn other_roles_and_other_external_ids_are_assumed_for_themselves() {
     assert_eq!(sent.len(), 3);
     for sent in &sent[1..] {
         let parameters = sent.parameters();
-        assert!(
-            !parameters.iter().any(|it| it.starts_with("ExternalId")),
-            "{parameters:?}"
-        );
+        assert!(!parameters.iter().any(|it| it.starts_with("ExternalId")), "{parameters:?}");
     }
 }
 
 #[tokio::test]
 async fn the_own_account_needs_no_role() {
-    let script = Script::default()
-        .on("DescribeVolumes", [volumes()])
-        .on("GetCallerIdentity", [identity()]);
+    let script =
+        Script::default().on("DescribeVolumes", [volumes()]).on("GetCallerIdentity", [identity()]);
     let aws = script.aws();
-    look(
-        &aws.connect(&Access::default(), &id("eu-west-1"))
-            .await
-            .unwrap(),
-    )
-    .await;
+    look(&aws.connect(&Access::default(), &id("eu-west-1")).await.unwrap()).await;
     assert_eq!(aws.account().await.unwrap(), id("111111111111"));
     assert_eq!(aws.account().await.unwrap(), id("111111111111"));
     assert_eq!(aws.home(), id("eu-central-1"));
@@ -158,38 +134,26 @@ async fn a_role_that_cannot_be_assumed_says_what_to_check() {
          arn:aws:iam::222222222222:role/snapferry-member (AccessDenied, request ID \
          59dbff89-35bd-4eac-99ed-be587EXAMPLE)"
     );
-    assert!(
-        !format!("{err:?}").contains("seat 7"),
-        "the external id is a secret: {err:?}"
-    );
+    assert!(!format!("{err:?}").contains("seat 7"), "the external id is a secret: {err:?}");
 
-    let bare = Access {
-        external_id: None,
-        ..member()
-    };
+    let bare = Access { external_id: None, ..member() };
     let err = aws.connect(&bare, &aws.home()).await.unwrap_err();
     let text = Chain(&err).to_string();
-    assert!(
-        text.contains("principal (the document gives no ExternalId), and that no"),
-        "{text}"
-    );
+    assert!(text.contains("principal (the document gives no ExternalId), and that no"), "{text}");
     assert_eq!(script.sent("GetCallerIdentity").len(), 1);
 }
 
 #[tokio::test]
 async fn who_tried_is_said_as_far_as_it_is_known() {
     let refusal = || refused_by_sts(403, "AccessDenied", "No.");
-    let script = Script::default()
-        .on("AssumeRole", [refusal()])
-        .on("GetCallerIdentity", [refusal()]);
+    let script =
+        Script::default().on("AssumeRole", [refusal()]).on("GetCallerIdentity", [refusal()]);
     let aws = script.aws();
     let err = aws.connect(&member(), &aws.home()).await.unwrap_err();
     let text = Chain(&err).to_string();
     let want = " as a principal that GetCallerIdentity does not tell: check that";
     assert!(text.contains(want), "{text}");
-    assert!(text.ends_with(&format!(
-        "AssumeRole: No. (AccessDenied, request ID {REQUEST_ID})"
-    )));
+    assert!(text.ends_with(&format!("AssumeRole: No. (AccessDenied, request ID {REQUEST_ID})")));
 }
 
 #[tokio::test]
@@ -223,10 +187,7 @@ async fn sts_answers_that_cannot_be_are_none() {
     let script = Script::default()
         .on("AssumeRole", [empty("AssumeRole")])
         .on("AssumeRole", vec![cut; 5])
-        .on(
-            "GetCallerIdentity",
-            [empty("GetCallerIdentity"), identity()],
-        );
+        .on("GetCallerIdentity", [empty("GetCallerIdentity"), identity()]);
     let aws = script.aws();
     let err = aws.account().await.unwrap_err();
     let want = "no answer to GetCallerIdentity: the answer has the account \"\"";
@@ -248,10 +209,7 @@ async fn sts_answers_that_cannot_be_are_none() {
 #[test]
 fn a_session_name_is_what_sts_takes() {
     for (request_id, name) in [
-        (
-            "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
-            "snapferry-8476a536-e9f4-11e8-9739-2dfe598c3fcd",
-        ),
+        ("8476a536-e9f4-11e8-9739-2dfe598c3fcd", "snapferry-8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
         ("", "snapferry-"),
         ("a b/c:é_+=,.@-", "snapferry-a-b-c--_+=,.@-"),
     ] {
@@ -266,13 +224,7 @@ async fn another_endpoint_is_used_for_everything() {
         .on("AssumeRole", [assumed()])
         .on("GetCallerIdentity", [identity()])
         .on("DescribeVolumes", [volumes()])
-        .on(
-            "DescribeKey",
-            [Answer::Http(
-                400,
-                "{\"__type\":\"NotFoundException\"}".into(),
-            )],
-        );
+        .on("DescribeKey", [Answer::Http(400, "{\"__type\":\"NotFoundException\"}".into())]);
     let local = "http://127.0.0.1:4566";
     let sdk = script.sdk().into_builder().endpoint_url(local).build();
     let aws = invocation(sdk, Duration::from_mins(1));
@@ -280,12 +232,7 @@ async fn another_endpoint_is_used_for_everything() {
     let ec2 = aws.connect(&member(), &id("eu-west-1")).await.unwrap();
     look(&ec2).await;
     ec2.describe_key("alias/vault").await.unwrap_err();
-    for action in [
-        "AssumeRole",
-        "GetCallerIdentity",
-        "DescribeVolumes",
-        "DescribeKey",
-    ] {
+    for action in ["AssumeRole", "GetCallerIdentity", "DescribeVolumes", "DescribeKey"] {
         assert_eq!(script.sent(action)[0].host, "127.0.0.1:4566", "{action}");
     }
 }
@@ -293,9 +240,7 @@ async fn another_endpoint_is_used_for_everything() {
 /// The deadline comes before this many answers that never come.
 async fn in_time<T>(aws: impl Future<Output = Result<T, Ec2Error>>) -> Ec2Error {
     let begun = Instant::now();
-    let Err(err) = aws.await else {
-        panic!("an answer that never came")
-    };
+    let Err(err) = aws.await else { panic!("an answer that never came") };
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(err.kind(), ErrorKind::NoAnswer);
@@ -320,10 +265,7 @@ async fn a_creation_that_is_never_answered_ends_before_the_invocation_does() {
         tags: [("a".to_owned(), "1".to_owned())].into(),
     };
     let err = in_time(ec2.create_snapshot(&request)).await;
-    assert!(
-        begun.elapsed() >= Duration::from_millis(280),
-        "it was given its time"
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(280), "it was given its time");
     assert!(aws.deadline().is_over());
     let want = "no answer to CreateSnapshot: deadline has elapsed";
     assert_eq!(Chain(&err).to_string(), want);
@@ -345,8 +287,5 @@ async fn an_sts_that_never_answers_ends_before_the_invocation_does() {
     let _ = script.on("GetCallerIdentity", [Answer::Never]);
     let err = in_time(aws.connect(&member(), &id("eu-west-1"))).await;
     let text = Chain(&err).to_string();
-    assert!(
-        text.ends_with("no answer to AssumeRole: deadline has elapsed"),
-        "{text}"
-    );
+    assert!(text.ends_with("no answer to AssumeRole: deadline has elapsed"), "{text}");
 }

@@ -127,18 +127,10 @@ impl<'a> World<'a> {
         };
         let (account, volume) = (claim.source_account, claim.source_volume);
         let newness = newness(copy);
-        let newest = self
-            .newest
-            .entry((region, account.clone(), volume.clone()))
-            .or_insert(newness);
+        let newest =
+            self.newest.entry((region, account.clone(), volume.clone())).or_insert(newness);
         *newest = (*newest).max(newness);
-        let rule_key = (
-            region,
-            account,
-            volume,
-            claim.policy.clone(),
-            claim.rule.clone(),
-        );
+        let rule_key = (region, account, volume, claim.policy.clone(), claim.rule.clone());
         *self.of_rule.entry(rule_key).or_default() += 1;
         let source_key = (region, claim.policy, claim.rule, claim.source_snapshot);
         self.staying.entry(source_key).or_default().push(copy);
@@ -166,10 +158,7 @@ impl<'a> World<'a> {
             .filter(|(policy, _)| policy.enabled)
             .ok_or("its policy is not in force")?;
         if !details.owners.contains(&source.owner) {
-            return Err(format!(
-                "{} is no SnapshotOwner of policy {}",
-                source.owner, policy.name
-            ));
+            return Err(format!("{} is no SnapshotOwner of policy {}", source.owner, policy.name));
         }
         let rule = details
             .rules
@@ -178,10 +167,7 @@ impl<'a> World<'a> {
             .ok_or("its policy has no such rule")?;
         let vault = &self.facts.inventory.account;
         if rule.target != planned.scope.region || planned.scope.account != *vault {
-            return Err(format!(
-                "the rule copies to {}, not to {}",
-                rule.target, planned.scope
-            ));
+            return Err(format!("the rule copies to {}, not to {}", rule.target, planned.scope));
         }
         if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
             return Err("the rule says another encryption".into());
@@ -190,10 +176,7 @@ impl<'a> World<'a> {
             return Err("its lineage would name another source".into());
         }
         if request.tags.len() > tags::MAX_TAGS {
-            return Err(format!(
-                "{} tags are more than EC2 takes",
-                request.tags.len()
-            ));
+            return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
         }
         if !copied.insert((claim.policy, claim.rule, claim.source_snapshot)) {
             return Err("the same copy is planned twice".into());
@@ -204,9 +187,7 @@ impl<'a> World<'a> {
     fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
         let region = planned.scope.region.as_str();
         let targets = &self.facts.inventory.targets;
-        let target = targets
-            .get(&planned.scope.region)
-            .ok_or("its Region was not read")?;
+        let target = targets.get(&planned.scope.region).ok_or("its Region was not read")?;
         let snapshot = self.copies.get(&(region, id)).copied();
         deletable(planned, snapshot, &target.guards)?;
         let snapshot = snapshot.ok_or("it was not seen in this run")?;
@@ -228,16 +209,9 @@ impl<'a> World<'a> {
 
     /// Whether an older completed copy of the same source by the same rule stays.
     fn has_older_twin(&self, region: &'a str, snapshot: &Snapshot, claim: &CopyClaim) -> bool {
-        let key = (
-            region,
-            claim.policy.clone(),
-            claim.rule.clone(),
-            claim.source_snapshot.clone(),
-        );
+        let key = (region, claim.policy.clone(), claim.rule.clone(), claim.source_snapshot.clone());
         self.staying.get(&key).is_some_and(|alike| {
-            alike
-                .iter()
-                .any(|it| (it.start_time, &it.id) < (snapshot.start_time, &snapshot.id))
+            alike.iter().any(|it| (it.start_time, &it.id) < (snapshot.start_time, &snapshot.id))
         })
     }
 
@@ -274,9 +248,7 @@ impl<'a> World<'a> {
         let left = self.of_rule.get(&rule_key).copied().unwrap_or(0);
         let minimum = usize::try_from(rule.minimum_count).unwrap_or(usize::MAX);
         if left < minimum {
-            return Err(format!(
-                "{left} copies would stay, and MinimumCount is {minimum}"
-            ));
+            return Err(format!("{left} copies would stay, and MinimumCount is {minimum}"));
         }
         Ok(())
     }

@@ -44,9 +44,7 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
         }
         let checked = match &planned.action {
             Action::CreateSnapshot(request) => world.create(request, &mut created),
-            Action::ShareSnapshot {
-                snapshot, accounts, ..
-            } => {
+            Action::ShareSnapshot { snapshot, accounts, .. } => {
                 let checked = world.share(snapshot, accounts);
                 if checked.is_err() {
                     findings.withheld.insert(index);
@@ -113,9 +111,7 @@ impl<'a> World<'a> {
             if snapshot.state != State::Error && snapshot.owner == facts.scope.account {
                 for schedule in &claim.schedules {
                     let (policy, schedule) = (claim.policy.clone(), schedule.clone());
-                    world
-                        .serving
-                        .insert((&snapshot.volume_id, policy, schedule, claim.slot));
+                    world.serving.insert((&snapshot.volume_id, policy, schedule, claim.slot));
                 }
             }
             if snapshot.state == State::Completed && !leaving.contains(&snapshot.id) {
@@ -140,11 +136,7 @@ impl<'a> World<'a> {
 
     /// How many slots of a schedule are served by what stays and is newer.
     fn n_newer(&self, snapshot: &Snapshot, claim: &Claim, schedule: &str) -> usize {
-        let key = (
-            &snapshot.volume_id,
-            claim.policy.clone(),
-            schedule.to_owned(),
-        );
+        let key = (&snapshot.volume_id, claim.policy.clone(), schedule.to_owned());
         let slots = self.slots.get(&key).map_or(&[][..], Vec::as_slice);
         let n = slots.partition_point(|(other, _)| *other > began(snapshot));
         let last = n.checked_sub(1).and_then(|last| slots.get(last));
@@ -152,11 +144,7 @@ impl<'a> World<'a> {
     }
 
     fn policy(&self, name: &str) -> Option<(&'a Policy, &'a SnapshotPolicy)> {
-        self.facts
-            .policies
-            .iter()
-            .find(|(policy, _)| policy.name == name)
-            .copied()
+        self.facts.policies.iter().find(|(policy, _)| policy.name == name).copied()
     }
 
     fn create(
@@ -170,23 +158,13 @@ impl<'a> World<'a> {
             .policy(&claim.policy)
             .filter(|(policy, _)| policy.enabled)
             .ok_or("its policy is not in force here")?;
-        let volume = self
-            .facts
-            .inventory
-            .volumes
-            .get(&request.volume)
-            .ok_or("its volume was not seen")?;
+        let volume =
+            self.facts.inventory.volumes.get(&request.volume).ok_or("its volume was not seen")?;
         if !details.targets(&volume.id, &volume.tags) {
-            return Err(format!(
-                "{} is no target of policy {}",
-                volume.id, policy.name
-            ));
+            return Err(format!("{} is no target of policy {}", volume.id, policy.name));
         }
         if request.tags.len() > tags::MAX_TAGS {
-            return Err(format!(
-                "{} tags are more than EC2 takes",
-                request.tags.len()
-            ));
+            return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
         }
         for schedule in &claim.schedules {
             let key = (
@@ -195,17 +173,9 @@ impl<'a> World<'a> {
                 format!("{} {}", claim.policy, claim.slot),
             );
             if !created.insert(key) {
-                return Err(format!(
-                    "slot {} of schedule {schedule} is served twice",
-                    claim.slot
-                ));
+                return Err(format!("slot {} of schedule {schedule} is served twice", claim.slot));
             }
-            let serving = (
-                &volume.id,
-                claim.policy.clone(),
-                schedule.clone(),
-                claim.slot,
-            );
+            let serving = (&volume.id, claim.policy.clone(), schedule.clone(), claim.slot);
             if self.serving.contains(&serving) {
                 return Err(format!(
                     "slot {} of schedule {schedule} is served already",
@@ -223,9 +193,7 @@ impl<'a> World<'a> {
     ) -> Result<(), String> {
         let snapshot = self.by_id.get(id).ok_or("it was not seen in this run")?;
         let claim = Claim::read(&snapshot.tags).ok_or("it does not carry our tags")?;
-        let (_, details) = self
-            .policy(&claim.policy)
-            .ok_or("its policy is not in force here")?;
+        let (_, details) = self.policy(&claim.policy).ok_or("its policy is not in force here")?;
         for account in accounts {
             let named = details.schedules.iter().any(|schedule| {
                 claim.schedules.contains(&schedule.name) && schedule.share_with.contains(account)
@@ -244,12 +212,8 @@ impl<'a> World<'a> {
         let claim =
             Claim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
         if snapshot.state == State::Error {
-            let in_force = self
-                .policy(&claim.policy)
-                .filter(|(policy, _)| policy.enabled);
-            return in_force
-                .map(drop)
-                .ok_or_else(|| "its policy is not in force here".into());
+            let in_force = self.policy(&claim.policy).filter(|(policy, _)| policy.enabled);
+            return in_force.map(drop).ok_or_else(|| "its policy is not in force here".into());
         }
         let before = |other: &Began<'_>| *other < began(snapshot);
         let after = |other: &Began<'_>| *other > began(snapshot);
@@ -278,22 +242,14 @@ impl<'a> World<'a> {
         details: &SnapshotPolicy,
     ) -> Result<(), String> {
         let mut known = false;
-        for schedule in details
-            .schedules
-            .iter()
-            .filter(|it| claim.schedules.contains(&it.name))
-        {
+        for schedule in details.schedules.iter().filter(|it| claim.schedules.contains(&it.name)) {
             known = true;
             let newer = self.n_newer(snapshot, claim, &schedule.name);
             if surely_kept(&schedule.retain, snapshot.start_time, newer, self.facts.now) {
                 return Err(format!("schedule {} still keeps it", schedule.name));
             }
         }
-        if known {
-            Ok(())
-        } else {
-            self.orphan_by_tag(snapshot)
-        }
+        if known { Ok(()) } else { self.orphan_by_tag(snapshot) }
     }
 
     fn orphan(&self, snapshot: &Snapshot, claim: &Claim) -> Result<(), String> {

@@ -26,11 +26,7 @@ fn create() -> CreateSnapshot {
     CreateSnapshot {
         volume: vol(1),
         description: String::new(),
-        tags: map(&[
-            (tags::POLICY, "p"),
-            (tags::SCHEDULE, "s"),
-            (tags::SLOT, SLOT),
-        ]),
+        tags: map(&[(tags::POLICY, "p"), (tags::SCHEDULE, "s"), (tags::SLOT, SLOT)]),
     }
 }
 
@@ -48,11 +44,7 @@ fn creating(requests: Vec<CreateSnapshot>) -> String {
     let audited = world.audit(plan);
     let rules = rules(&audited).join("; ");
     let left = audited.0.actions();
-    assert_eq!(
-        left.iter().filter(|it| it.action.creates()).count(),
-        n,
-        "creations go on"
-    );
+    assert_eq!(left.iter().filter(|it| it.action.creates()).count(), n, "creations go on");
     let deletions = if rules.is_empty() { 2 } else { 0 };
     assert_eq!(left.len(), n + deletions, "{rules}");
     rules
@@ -78,8 +70,7 @@ fn a_doubtful_creation_withholds_deletions_and_goes_on() {
         (|it| it.volume = vol(9), "its volume was not seen"),
         (
             |it| {
-                it.tags
-                    .extend((0..50).map(|n| (n.to_string(), String::new())));
+                it.tags.extend((0..50).map(|n| (n.to_string(), String::new())));
             },
             "53 tags are more than EC2 takes",
         ),
@@ -92,10 +83,7 @@ fn a_doubtful_creation_withholds_deletions_and_goes_on() {
         let slot = own(1, "s", 1).tags.remove(tags::SLOT).unwrap();
         it.tags.insert(tags::SLOT.into(), slot);
     });
-    assert!(
-        newest.ends_with(" of schedule s is served already"),
-        "{newest}"
-    );
+    assert!(newest.ends_with(" of schedule s is served already"), "{newest}");
 }
 
 #[test]
@@ -109,10 +97,7 @@ fn one_that_failed_leaves_only_by_a_policy_in_force() {
     };
     assert_eq!(refused(|_| {}), "");
     let gone = "its policy is not in force here";
-    assert_eq!(
-        refused(|it| it.documents[0]["State"] = json!("DISABLED")),
-        gone
-    );
+    assert_eq!(refused(|it| it.documents[0]["State"] = json!("DISABLED")), gone);
     assert_eq!(refused(|it| it.documents[0]["Name"] = json!("q")), gone);
     let refused = |change: fn(&mut Copying)| {
         let mut world = Copying::new(vec![], vec![copy_of(1, 1, 1), copy_of(2, 2, 2)]);
@@ -122,28 +107,16 @@ fn one_that_failed_leaves_only_by_a_policy_in_force() {
         rules(&world.audit(plan)).join("; ")
     };
     assert_eq!(refused(|_| {}), "");
-    assert_eq!(
-        refused(|it| it.documents[0]["Name"] = json!("w")),
-        "its policy is not in force"
-    );
+    assert_eq!(refused(|it| it.documents[0]["Name"] = json!("w")), "its policy is not in force");
 }
 
 #[test]
 fn a_creation_for_what_is_no_target_is_told() {
     let mut world = rotation();
-    world
-        .inventory
-        .volumes
-        .get_mut(&vol(1))
-        .unwrap()
-        .tags
-        .clear();
+    world.inventory.volumes.get_mut(&vol(1)).unwrap().tags.clear();
     let plan = plan_of(scope(MEMBER, HOME), Action::CreateSnapshot(create()));
     let audited = world.audit(plan);
-    assert_eq!(
-        rules(&audited),
-        [format!("{} is no target of policy p", vol(1))]
-    );
+    assert_eq!(rules(&audited), [format!("{} is no target of policy p", vol(1))]);
 }
 
 #[test]
@@ -161,15 +134,9 @@ fn what_a_rotation_may_not_do_at_all_is_withheld() {
             plan_of(here.clone(), share(snap(1), "444444444444")),
             "no ShareRules of its policy name 444444444444",
         ),
-        (
-            plan_of(here.clone(), share(snap(9), VAULT)),
-            "it was not seen in this run",
-        ),
+        (plan_of(here.clone(), share(snap(9), VAULT)), "it was not seen in this run"),
         (plan_of(here, copy), "rotation does not copy"),
-        (
-            plan_of(scope(MEMBER, AWAY), share(snap(1), VAULT)),
-            "planned for another scope",
-        ),
+        (plan_of(scope(MEMBER, AWAY), share(snap(1), VAULT)), "planned for another scope"),
         (
             plan_of(scope(VAULT, HOME), Action::CreateSnapshot(create())),
             "planned for another scope",
@@ -189,10 +156,7 @@ fn a_deletion_has_to_pass_every_rule() {
     let refused = |n: u32, change: fn(&mut Rotation)| {
         let mut world = rotation();
         change(&mut world);
-        let audited = world.audit(plan_of(
-            scope(MEMBER, HOME),
-            Action::DeleteSnapshot(snap(n)),
-        ));
+        let audited = world.audit(plan_of(scope(MEMBER, HOME), Action::DeleteSnapshot(snap(n))));
         assert_eq!(audited.0.actions().is_empty(), !audited.1.is_empty());
         rules(&audited).join("; ")
     };
@@ -202,26 +166,14 @@ fn a_deletion_has_to_pass_every_rule() {
             (|it| it.inventory.snapshots[2].owner = id(VAULT)) as fn(&mut Rotation),
             "it belongs to 222222222222",
         ),
-        (
-            |it| it.inventory.snapshots[2].state = State::Pending,
-            "it is pending",
-        ),
+        (|it| it.inventory.snapshots[2].state = State::Pending, "it is pending"),
         (
             |it| drop(it.inventory.snapshots[2].tags.remove(tags::SCHEDULE)),
             "it does not carry our complete set of tags",
         ),
-        (
-            |it| it.inventory.guards = Err("x".into()),
-            "its guards are unknown: x",
-        ),
-        (
-            |it| it.inventory.snapshots.truncate(2),
-            "it was not seen in this run",
-        ),
-        (
-            |it| it.documents[0]["State"] = json!("DISABLED"),
-            "its policy is disabled",
-        ),
+        (|it| it.inventory.guards = Err("x".into()), "its guards are unknown: x"),
+        (|it| it.inventory.snapshots.truncate(2), "it was not seen in this run"),
+        (|it| it.documents[0]["State"] = json!("DISABLED"), "its policy is disabled"),
         (
             |it| {
                 for other in &mut it.inventory.snapshots[..2] {
@@ -266,10 +218,7 @@ fn deletions_are_judged_by_what_the_whole_plan_leaves() {
         plan.actions.extend(one.actions);
     }
     let audited = world.audit(plan);
-    assert_eq!(
-        rules(&audited),
-        ["nothing newer of its volume would stay"; 3]
-    );
+    assert_eq!(rules(&audited), ["nothing newer of its volume would stay"; 3]);
     assert_eq!(audited.0.actions(), []);
 }
 
@@ -304,48 +253,26 @@ fn a_copy_has_to_be_the_rules() {
             (|it| drop(it.tags.remove(tags::SOURCE_REGION))) as fn(&mut CopySnapshot),
             "the copy would not carry its lineage",
         ),
-        (
-            |it| it.source = snap(7),
-            "the source was not seen in this run",
-        ),
-        (
-            |it| it.source_region = id(AWAY),
-            "the source was not seen in this run",
-        ),
+        (|it| it.source = snap(7), "the source was not seen in this run"),
+        (|it| it.source_region = id(AWAY), "the source was not seen in this run"),
         (|it| it.kms_key = None, "the rule says another encryption"),
-        (
-            |it| it.kms_key = Some(id(&key(AWAY))),
-            "the rule says another encryption",
-        ),
-        (
-            |it| it.encrypted = false,
-            "the rule says another encryption",
-        ),
+        (|it| it.kms_key = Some(id(&key(AWAY))), "the rule says another encryption"),
+        (|it| it.encrypted = false, "the rule says another encryption"),
         (
             |it| {
-                drop(
-                    it.tags
-                        .insert(tags::SOURCE_SNAPSHOT.into(), snap(7).to_string()),
-                );
+                drop(it.tags.insert(tags::SOURCE_SNAPSHOT.into(), snap(7).to_string()));
             },
             "its lineage would name another source",
         ),
-        (
-            |it| drop(it.tags.insert(tags::RULE.into(), "x".into())),
-            "its policy has no such rule",
-        ),
-        (
-            |it| drop(it.tags.insert(tags::POLICY.into(), "x".into())),
-            "its policy is not in force",
-        ),
+        (|it| drop(it.tags.insert(tags::RULE.into(), "x".into())), "its policy has no such rule"),
+        (|it| drop(it.tags.insert(tags::POLICY.into(), "x".into())), "its policy is not in force"),
         (
             |it| drop(it.tags.insert(tags::RULE.into(), AWAY.into())),
             "the rule copies to eu-west-1, not to 222222222222/eu-central-1",
         ),
         (
             |it| {
-                it.tags
-                    .extend((0..50).map(|n| (n.to_string(), String::new())));
+                it.tags.extend((0..50).map(|n| (n.to_string(), String::new())));
             },
             "57 tags are more than EC2 takes",
         ),
@@ -355,10 +282,7 @@ fn a_copy_has_to_be_the_rules() {
     let stranger = |it: &mut Copying| {
         it.inventory.sources.get_mut(&id(HOME)).unwrap()[0].owner = id("444444444444");
     };
-    assert_eq!(
-        refused(|_| {}, stranger),
-        "444444444444 is no SnapshotOwner of policy v"
-    );
+    assert_eq!(refused(|_| {}, stranger), "444444444444 is no SnapshotOwner of policy v");
     let disabled = |it: &mut Copying| it.documents[0]["State"] = json!("DISABLED");
     assert_eq!(refused(|_| {}, disabled), "its policy is not in force");
 }
@@ -366,10 +290,7 @@ fn a_copy_has_to_be_the_rules() {
 #[test]
 fn the_vault_neither_creates_nor_shares_nor_copies_twice() {
     let world = Copying::new(vec![source(1, 1)], vec![]);
-    let share = Action::RecordShare {
-        snapshot: snap(1),
-        all: [id(VAULT)].into(),
-    };
+    let share = Action::RecordShare { snapshot: snap(1), all: [id(VAULT)].into() };
     for action in [Action::CreateSnapshot(create()), share] {
         let audited = world.audit(plan_of(scope(VAULT, HOME), action));
         assert_eq!(rules(&audited), ["the vault neither creates nor shares"]);
@@ -398,35 +319,20 @@ fn the_end_of_a_copy_has_to_pass_every_rule() {
         rules(&audited).join("; ")
     };
     assert_eq!(refused(&[2, 3], |_| {}), "");
-    assert_eq!(
-        refused(&[1], |_| {}),
-        "its snapferry:expires-at is not over"
-    );
+    assert_eq!(refused(&[1], |_| {}), "its snapferry:expires-at is not over");
     for (change, rule) in [
         (
             (|it| it.inventory.whole = false) as fn(&mut Copying),
             "only a sweep sees enough to judge a copy by its age",
         ),
-        (
-            |it| drop(it.target().copies.remove(2)),
-            "it was not seen in this run",
-        ),
+        (|it| drop(it.target().copies.remove(2)), "it was not seen in this run"),
         (|it| it.inventory.targets.clear(), "its Region was not read"),
-        (
-            |it| it.target().copies[2].owner = id(MEMBER),
-            "it belongs to 333333333333",
-        ),
-        (
-            |it| it.target().copies[2].state = State::Pending,
-            "it is pending",
-        ),
+        (|it| it.target().copies[2].owner = id(MEMBER), "it belongs to 333333333333"),
+        (|it| it.target().copies[2].state = State::Pending, "it is pending"),
         (
             |it| {
                 let locked = [snap(3)].into();
-                it.target().guards = Ok(Guards {
-                    locked,
-                    ..Guards::default()
-                });
+                it.target().guards = Ok(Guards { locked, ..Guards::default() });
             },
             "it is locked",
         ),
@@ -434,10 +340,7 @@ fn the_end_of_a_copy_has_to_pass_every_rule() {
             |it| drop(it.target().copies[2].tags.remove(tags::SOURCE_ACCOUNT)),
             "it does not carry our complete set of tags",
         ),
-        (
-            |it| it.documents[0]["State"] = json!("DISABLED"),
-            "its policy is disabled",
-        ),
+        (|it| it.documents[0]["State"] = json!("DISABLED"), "its policy is disabled"),
         (
             |it| {
                 it.documents = vec![copies("w")];
@@ -457,9 +360,7 @@ fn the_end_of_a_copy_has_to_pass_every_rule() {
             |it| {
                 let newer = &mut it.target().copies[..2];
                 newer[0].state = State::Error;
-                newer[1]
-                    .tags
-                    .insert(tags::SOURCE_VOLUME.into(), vol(7).to_string());
+                newer[1].tags.insert(tags::SOURCE_VOLUME.into(), vol(7).to_string());
             },
             "nothing newer of its source volume would stay in this Region",
         ),
@@ -488,16 +389,11 @@ fn a_violation_in_one_region_withholds_nothing_in_another() {
     world.inventory.targets.insert(id(AWAY), away);
     let mut plan = Plan::default();
     for (region, n) in [(HOME, 1), (HOME, 2), (AWAY, 12)] {
-        plan.actions
-            .extend(plan_of(scope(VAULT, region), Action::DeleteSnapshot(snap(n))).actions);
+        plan.actions.extend(plan_of(scope(VAULT, region), Action::DeleteSnapshot(snap(n))).actions);
     }
     let (audited, violations) = world.audit(plan);
     assert!(violations.iter().all(|it| it.scope == scope(VAULT, HOME)) && !violations.is_empty());
-    let left: Vec<_> = audited
-        .actions()
-        .iter()
-        .map(|it| it.scope.clone())
-        .collect();
+    let left: Vec<_> = audited.actions().iter().map(|it| it.scope.clone()).collect();
     assert_eq!(left, [scope(VAULT, AWAY)]);
 }
 
@@ -530,19 +426,12 @@ fn a_mistaken_edit_is_more_than_one_run_may_delete() {
             snapshots.push(snapshot);
         }
     }
-    let mut world = Rotation::new(
-        &[schedule("s", &json!({"RetainRule": {"Count": 1}}))],
-        snapshots,
-    );
-    world.inventory.volumes = (0..40)
-        .map(|n| (vol(n), crate::testing::volume(n)))
-        .collect();
+    let mut world =
+        Rotation::new(&[schedule("s", &json!({"RetainRule": {"Count": 1}}))], snapshots);
+    world.inventory.volumes = (0..40).map(|n| (vol(n), crate::testing::volume(n))).collect();
     let audited = world.audit(world.plan());
     let rules = rules(&audited).join("");
-    assert!(
-        rules.starts_with("2360 deletions are planned and 120 are the most"),
-        "{rules}"
-    );
+    assert!(rules.starts_with("2360 deletions are planned and 120 are the most"), "{rules}");
     assert_eq!(audited.0.actions().len(), 40, "creations go on");
     assert_eq!(audited.0.into_parts().1.len(), 2360);
 }
@@ -551,15 +440,10 @@ fn a_mistaken_edit_is_more_than_one_run_may_delete() {
 
 #[test]
 fn only_what_this_run_made_and_another_has_too_is_taken_back() {
-    let created = plan_of(scope(MEMBER, HOME), Action::CreateSnapshot(create()))
-        .actions
-        .remove(0);
-    let copied = plan_of(scope(VAULT, HOME), Action::CopySnapshot(copy_request()))
-        .actions
-        .remove(0);
-    let shared = plan_of(scope(MEMBER, HOME), Action::DeleteSnapshot(snap(2)))
-        .actions
-        .remove(0);
+    let created = plan_of(scope(MEMBER, HOME), Action::CreateSnapshot(create())).actions.remove(0);
+    let copied =
+        plan_of(scope(VAULT, HOME), Action::CopySnapshot(copy_request())).actions.remove(0);
+    let shared = plan_of(scope(MEMBER, HOME), Action::DeleteSnapshot(snap(2))).actions.remove(0);
     let younger = |mut snapshot: Snapshot| {
         snapshot.start_time += jiff::SignedDuration::from_millis(1);
         snapshot
@@ -568,12 +452,7 @@ fn only_what_this_run_made_and_another_has_too_is_taken_back() {
     let older = own(1, "s", 0);
     assert_eq!(taken_back(&created, &snap(2), &mine, &older), Ok(()));
     assert_eq!(
-        taken_back(
-            &copied,
-            &snap(2),
-            &younger(copy_of(1, 2, 1)),
-            &copy_of(1, 1, 1)
-        ),
+        taken_back(&copied, &snap(2), &younger(copy_of(1, 2, 1)), &copy_of(1, 1, 1)),
         Ok(())
     );
     let changed = |snapshot: &Snapshot, change: fn(&mut Snapshot)| {
@@ -584,35 +463,17 @@ fn only_what_this_run_made_and_another_has_too_is_taken_back() {
     let refused = |mine: &Snapshot, older: &Snapshot| {
         taken_back(&created, &snap(2), mine, older).unwrap_err()
     };
-    assert_eq!(
-        refused(&older, &mine),
-        "it is not the one that this run made"
-    );
-    assert_eq!(
-        refused(&mine, &mine),
-        "it is not the one that this run made"
-    );
+    assert_eq!(refused(&older, &mine), "it is not the one that this run made");
+    assert_eq!(refused(&mine, &mine), "it is not the one that this run made");
     for (theirs, rule) in [
-        (
-            changed(&older, |it| it.state = State::Error),
-            "snap-00000001 is error",
-        ),
+        (changed(&older, |it| it.state = State::Error), "snap-00000001 is error"),
         (
             changed(&older, |it| it.state = State::Other),
             "snap-00000001 is neither pending, completed nor error",
         ),
-        (
-            changed(&older, |it| it.owner = id(VAULT)),
-            "it belongs to another account",
-        ),
-        (
-            younger(younger(older.clone())),
-            "snap-00000001 is not older",
-        ),
-        (
-            changed(&older, |it| it.volume_id = vol(2)),
-            "snap-00000001 serves another purpose",
-        ),
+        (changed(&older, |it| it.owner = id(VAULT)), "it belongs to another account"),
+        (younger(younger(older.clone())), "snap-00000001 is not older"),
+        (changed(&older, |it| it.volume_id = vol(2)), "snap-00000001 serves another purpose"),
         (
             changed(&older, |it| drop(it.tags.remove(tags::SLOT))),
             "snap-00000001 serves another purpose",

@@ -68,28 +68,15 @@ pub fn plan(request: Request<'_>) -> Plan {
                 continue;
             };
             let tag = |key: &str| snapshot.tags.get(key).map_or("", String::as_str);
-            let key = (
-                tag(tags::POLICY),
-                tag(tags::RULE),
-                tag(tags::SOURCE_SNAPSHOT),
-            );
+            let key = (tag(tags::POLICY), tag(tags::RULE), tag(tags::SOURCE_SNAPSHOT));
             by_source.entry(key).or_default().push(snapshot);
             here.push(Copy { snapshot, claim });
         }
-        let pending = here
-            .iter()
-            .filter(|copy| copy.snapshot.state == State::Pending)
-            .count();
+        let pending = here.iter().filter(|copy| copy.snapshot.state == State::Pending).count();
         copies.insert(region, here);
         room.insert(region, CONCURRENT_COPIES.saturating_sub(pending));
     }
-    let mut draft = Draft {
-        request,
-        copies,
-        by_source,
-        room,
-        plan: Plan::default(),
-    };
+    let mut draft = Draft { request, copies, by_source, room, plan: Plan::default() };
     let sources: Vec<(&Region, &Snapshot)> = request
         .inventory
         .sources
@@ -114,10 +101,7 @@ impl<'a> Draft<'a> {
         let scope = self.request.inventory.scope(region);
         let held = |why| Held {
             scope: scope.clone(),
-            subject: Subject {
-                snapshot: Some(source.id.clone()),
-                ..Subject::default()
-            },
+            subject: Subject { snapshot: Some(source.id.clone()), ..Subject::default() },
             why,
         };
         if source.owner == self.request.inventory.account {
@@ -131,18 +115,13 @@ impl<'a> Draft<'a> {
             .filter(|(_, details)| details.owners.contains(&source.owner))
             .collect();
         if of_owner.is_empty() {
-            self.plan
-                .held
-                .push(held(Hold::OwnerNotWanted(source.owner.clone())));
+            self.plan.held.push(held(Hold::OwnerNotWanted(source.owner.clone())));
             return;
         }
         let wanting: Vec<_> = of_owner
             .into_iter()
             .filter(|(_, details)| {
-                details
-                    .description
-                    .as_ref()
-                    .is_none_or(|regex| regex.is_match(&source.description))
+                details.description.as_ref().is_none_or(|regex| regex.is_match(&source.description))
             })
             .collect();
         if wanting.is_empty() {
@@ -173,16 +152,12 @@ impl<'a> Draft<'a> {
             return;
         }
         let failed = by_age(existing.iter().copied());
-        let reason = failed.last().map_or(Reason::NoCopy, |failed| {
-            Reason::OnlyFailedCopies(failed.id.clone())
-        });
+        let reason = failed
+            .last()
+            .map_or(Reason::NoCopy, |failed| Reason::OnlyFailedCopies(failed.id.clone()));
         let scope = self.request.inventory.scope(&rule.target);
         let subject = subject_of(&claim);
-        let hold = |why| Held {
-            scope: scope.clone(),
-            subject: subject.clone(),
-            why,
-        };
+        let hold = |why| Held { scope: scope.clone(), subject: subject.clone(), why };
         if let Some(until) = rule.retain.map(|age| age.after(source.start_time))
             && until <= self.request.now
         {
@@ -202,17 +177,12 @@ impl<'a> Draft<'a> {
                 return self.plan.deferred.push(Deferred { planned, waits_for });
             }
             State::Error | State::Other => {
-                return self
-                    .plan
-                    .held
-                    .push(hold(Hold::SourceState(source.state.to_string())));
+                return self.plan.held.push(hold(Hold::SourceState(source.state.to_string())));
             }
         }
         if let Some(at) = retry_after(&failed).filter(|at| *at > self.request.now) {
-            let waits_for = format!(
-                "it has failed before; tried again after {}",
-                tags::instant(at)
-            );
+            let waits_for =
+                format!("it has failed before; tried again after {}", tags::instant(at));
             return self.plan.deferred.push(Deferred { planned, waits_for });
         }
         match key_problem(self.request.inventory, rule) {
@@ -220,11 +190,7 @@ impl<'a> Draft<'a> {
             Some(KeyProblem::Passes(waits_for)) => {
                 return self.plan.deferred.push(Deferred { planned, waits_for });
             }
-            Some(KeyProblem::Stays {
-                kind,
-                code,
-                message,
-            }) => {
+            Some(KeyProblem::Stays { kind, code, message }) => {
                 let operation = "CopySnapshot";
                 return self.plan.impossible.push(Impossible {
                     scope,
@@ -238,10 +204,8 @@ impl<'a> Draft<'a> {
         }
         match self.room.get_mut(&rule.target) {
             Some(0) => {
-                let waits_for = format!(
-                    "{CONCURRENT_COPIES} copies are in progress in {}",
-                    rule.target
-                );
+                let waits_for =
+                    format!("{CONCURRENT_COPIES} copies are in progress in {}", rule.target);
                 self.plan.deferred.push(Deferred { planned, waits_for });
             }
             Some(room) => {
@@ -257,16 +221,9 @@ impl<'a> Draft<'a> {
     }
 
     fn rule(&self, claim: &CopyClaim) -> Option<(&'a Policy, &'a CopyRule)> {
-        let (policy, details) = self
-            .request
-            .policies
-            .iter()
-            .find(|(policy, _)| policy.name == claim.policy)?;
-        details
-            .rules
-            .iter()
-            .find(|rule| rule.name == claim.rule)
-            .map(|rule| (*policy, rule))
+        let (policy, details) =
+            self.request.policies.iter().find(|(policy, _)| policy.name == claim.policy)?;
+        details.rules.iter().find(|rule| rule.name == claim.rule).map(|rule| (*policy, rule))
     }
 }
 
@@ -275,9 +232,7 @@ impl Copy<'_> {
     fn data_time(&self) -> Timestamp {
         let start = self.snapshot.start_time;
         // A forged slot in the future must not pass for fresh data.
-        self.claim
-            .slot
-            .map_or(start, |slot| slot.timestamp().min(start))
+        self.claim.slot.map_or(start, |slot| slot.timestamp().min(start))
     }
 
     /// Retention goes by what EC2 tells, never by what a description says.

@@ -22,11 +22,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
         }
     }
     let mut world = Slots::default();
-    for own in draft
-        .own
-        .iter()
-        .filter(|own| own.claim.policy == policy.name)
-    {
+    for own in draft.own.iter().filter(|own| own.claim.policy == policy.name) {
         if due.contains_key(&own.claim.slot) {
             world.add(own);
         }
@@ -64,15 +60,10 @@ impl<'a> Slots<'a> {
     fn add(&mut self, own: &'a Own<'_>) {
         let volume = &own.snapshot.volume_id;
         if own.snapshot.state == State::Error {
-            self.failed
-                .insert((volume, own.claim.slot), &own.snapshot.id);
+            self.failed.insert((volume, own.claim.slot), &own.snapshot.id);
         } else {
-            self.served.extend(
-                own.claim
-                    .schedules
-                    .iter()
-                    .map(|name| (volume, own.claim.slot, name)),
-            );
+            self.served
+                .extend(own.claim.schedules.iter().map(|name| (volume, own.claim.slot, name)));
         }
     }
 }
@@ -90,10 +81,7 @@ fn for_slot(
 ) -> Decision {
     let claim = Claim {
         policy: policy.name.clone(),
-        schedules: lacking
-            .iter()
-            .map(|schedule| schedule.name.clone())
-            .collect(),
+        schedules: lacking.iter().map(|schedule| schedule.name.clone()).collect(),
         slot,
     };
     let subject = Subject {
@@ -106,9 +94,8 @@ fn for_slot(
     if !volume.usable {
         return (subject, Err(Hold::VolumeUnusable));
     }
-    let reason = failed.map_or(Reason::SlotLacksSnapshot, |snapshot| {
-        Reason::SlotOnlyHasFailed(snapshot.clone())
-    });
+    let reason = failed
+        .map_or(Reason::SlotLacksSnapshot, |snapshot| Reason::SlotOnlyHasFailed(snapshot.clone()));
     let request = CreateSnapshot {
         volume: volume.id.clone(),
         description: description::write(
@@ -124,10 +111,8 @@ fn for_slot(
 /// Ours, the schedules' own, then as many of the volume's as fit.
 fn tags_of(claim: &Claim, schedules: &[&Schedule], volume: &Volume, now: Timestamp) -> Tags {
     let mut tags = claim.write();
-    let ages: Option<Vec<_>> = schedules
-        .iter()
-        .map(|schedule| schedule.retain.age.map(|age| age.after(now)))
-        .collect();
+    let ages: Option<Vec<_>> =
+        schedules.iter().map(|schedule| schedule.retain.age.map(|age| age.after(now))).collect();
     if let Some(expires_at) = ages.and_then(|ages| ages.into_iter().max()) {
         tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
     }

@@ -23,11 +23,8 @@ enum Verdict {
 
 pub(super) fn plan(draft: &mut Draft<'_>) {
     let view = View::of(draft);
-    let decided: Vec<_> = draft
-        .own
-        .iter()
-        .map(|own| (own.subject(), view.verdict(draft, own)))
-        .collect();
+    let decided: Vec<_> =
+        draft.own.iter().map(|own| (own.subject(), view.verdict(draft, own))).collect();
     // Of two that are the same never both go at once: the older stays while the younger goes.
     let keepers: BTreeSet<SnapshotId> = decided
         .iter()
@@ -62,12 +59,7 @@ struct View {
 
 impl View {
     fn of(draft: &Draft<'_>) -> Self {
-        let completed = || {
-            draft
-                .own
-                .iter()
-                .filter(|own| own.snapshot.state == State::Completed)
-        };
+        let completed = || draft.own.iter().filter(|own| own.snapshot.state == State::Completed);
         let duplicates: BTreeMap<_, _> = duplicates(
             completed().map(|own| ((&own.snapshot.volume_id, &own.claim), own.snapshot)),
         )
@@ -80,10 +72,7 @@ impl View {
             let volume = &own.snapshot.volume_id;
             newest.entry(volume).or_default().push(own.snapshot);
             for schedule in &own.claim.schedules {
-                groups
-                    .entry((volume, &own.claim.policy, schedule))
-                    .or_default()
-                    .push(own);
+                groups.entry((volume, &own.claim.policy, schedule)).or_default().push(own);
             }
         }
         let mut ranks = BTreeMap::new();
@@ -98,17 +87,9 @@ impl View {
         }
         let newest = newest
             .into_values()
-            .filter_map(|group| {
-                by_age(group.into_iter())
-                    .pop()
-                    .map(|snapshot| snapshot.id.clone())
-            })
+            .filter_map(|group| by_age(group.into_iter()).pop().map(|snapshot| snapshot.id.clone()))
             .collect();
-        Self {
-            duplicates,
-            ranks,
-            newest,
-        }
+        Self { duplicates, ranks, newest }
     }
 
     fn verdict(&self, draft: &Draft<'_>, own: &Own<'_>) -> Verdict {
@@ -150,36 +131,22 @@ impl View {
         if let Some(older) = self.duplicates.get(&snapshot.id) {
             return Verdict::Delete(Reason::Duplicate(older.clone()));
         }
-        let schedules: Vec<&Schedule> = own
-            .claim
-            .schedules
-            .iter()
-            .filter_map(|name| details.schedule(name))
-            .collect();
+        let schedules: Vec<&Schedule> =
+            own.claim.schedules.iter().filter_map(|name| details.schedule(name)).collect();
         if schedules.is_empty() {
-            let what = format!(
-                "schedule {} of policy {}",
-                own.claim.schedule_text(),
-                policy.name
-            );
+            let what = format!("schedule {} of policy {}", own.claim.schedule_text(), policy.name);
             return Self::orphan(draft, own, what);
         }
         let volume = draft.request.inventory.volumes.get(&snapshot.volume_id);
         if volume.is_some_and(|volume| !details.targets(&volume.id, &volume.tags)) {
             return Verdict::Hold(Hold::NoTarget);
         }
-        if volume.is_none()
-            && schedules
-                .iter()
-                .all(|schedule| schedule.retain.age.is_none())
-        {
+        if volume.is_none() && schedules.iter().all(|schedule| schedule.retain.age.is_none()) {
             return Verdict::Hold(Hold::VolumeGone);
         }
         let mut expired = Expired::default();
         for schedule in schedules {
-            let rank = self
-                .ranks
-                .get(&(snapshot.id.clone(), schedule.name.clone()));
+            let rank = self.ranks.get(&(snapshot.id.clone(), schedule.name.clone()));
             match over(&schedule.retain, *rank.unwrap_or(&1), snapshot, draft) {
                 None => return Verdict::Keep,
                 Some(limits) => {

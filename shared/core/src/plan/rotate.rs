@@ -54,11 +54,7 @@ pub fn plan(request: Request<'_>) -> Plan {
         .filter(|snapshot| snapshot.owner == request.scope.account)
         .filter_map(|snapshot| Claim::read(&snapshot.tags).map(|claim| Own { snapshot, claim }))
         .collect();
-    let mut draft = Draft {
-        request,
-        own,
-        plan: Plan::default(),
-    };
+    let mut draft = Draft { request, own, plan: Plan::default() };
     for (policy, details) in request.policies {
         if policy.enabled {
             create::plan(&mut draft, policy, details);
@@ -89,11 +85,7 @@ impl<'a> Draft<'a> {
 
     /// The policy of that name, if it targets this scope.
     pub(super) fn policy(&self, name: &str) -> Option<(&'a Policy, &'a SnapshotPolicy)> {
-        self.request
-            .policies
-            .iter()
-            .find(|(policy, _)| policy.name == name)
-            .copied()
+        self.request.policies.iter().find(|(policy, _)| policy.name == name).copied()
     }
 
     pub(super) fn planned(&self, action: Action, subject: Subject, reason: Reason) -> Planned {
@@ -112,11 +104,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn hold(&mut self, subject: Subject, why: Hold) {
-        self.plan.held.push(Held {
-            scope: self.request.scope.clone(),
-            subject,
-            why,
-        });
+        self.plan.held.push(Held { scope: self.request.scope.clone(), subject, why });
     }
 
     /// The newest completed snapshot of every target, by any policy in force here.
@@ -125,9 +113,7 @@ impl<'a> Draft<'a> {
         for own in self.own.iter().filter(|own| {
             own.snapshot.state == State::Completed && self.policy(&own.claim.policy).is_some()
         }) {
-            let newest = newest
-                .entry(&own.snapshot.volume_id)
-                .or_insert(own.snapshot.start_time);
+            let newest = newest.entry(&own.snapshot.volume_id).or_insert(own.snapshot.start_time);
             *newest = (*newest).max(own.snapshot.start_time);
         }
         let coverage: Vec<_> = self

@@ -20,11 +20,7 @@ enum Step {
 }
 
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
-    if details
-        .schedules
-        .iter()
-        .all(|schedule| schedule.share_with.is_empty())
-    {
+    if details.schedules.iter().all(|schedule| schedule.share_with.is_empty()) {
         return;
     }
     let leaving: BTreeSet<SnapshotId> = draft
@@ -78,31 +74,19 @@ fn for_snapshot(
         .cloned()
         .collect();
     let can_use = |account: &&AccountId| {
-        inventory
-            .shared
-            .get(*account)
-            .is_some_and(|ids| ids.contains(&snapshot.id))
+        inventory.shared.get(*account).is_some_and(|ids| ids.contains(&snapshot.id))
     };
-    let missing: BTreeSet<AccountId> = wanted
-        .iter()
-        .filter(|account| !can_use(account))
-        .cloned()
-        .collect();
+    let missing: BTreeSet<AccountId> =
+        wanted.iter().filter(|account| !can_use(account)).cloned().collect();
     if missing.is_empty() {
         let recorded = snapshot.tags.get(tags::SHARED_WITH);
         let record = !wanted.is_empty() && recorded != Some(&tags::join(&wanted));
-        let action = Action::RecordShare {
-            snapshot: snapshot.id.clone(),
-            all: wanted,
-        };
+        let action = Action::RecordShare { snapshot: snapshot.id.clone(), all: wanted };
         return (record && snapshot.state == State::Completed)
             .then(|| Step::Act(draft.planned(action, own.subject(), Reason::ShareNotRecorded)));
     }
-    let share = Action::ShareSnapshot {
-        snapshot: snapshot.id.clone(),
-        accounts: missing,
-        all: wanted,
-    };
+    let share =
+        Action::ShareSnapshot { snapshot: snapshot.id.clone(), accounts: missing, all: wanted };
     let planned = draft.planned(share, own.subject(), Reason::NotSharedYet);
     let key = snapshot.kms_key_id.as_deref();
     match snapshot.state {
@@ -110,12 +94,7 @@ fn for_snapshot(
         _ if key.is_some_and(|key| aws_managed(draft, key)) => {
             let key = key.unwrap_or_default();
             if told.insert(snapshot.volume_id.clone()) {
-                Some(Step::Cannot(unshareable(
-                    draft,
-                    own.subject(),
-                    &snapshot.volume_id,
-                    key,
-                )))
+                Some(Step::Cannot(unshareable(draft, own.subject(), &snapshot.volume_id, key)))
             } else {
                 Some(Step::Hold(own.subject(), Hold::Unshareable(key.to_owned())))
             }
@@ -142,12 +121,10 @@ fn unshareable_volumes(
         .map(|own| &own.snapshot.volume_id)
         .collect();
     let own_account = &draft.request.scope.account;
-    let shares = details.schedules.iter().any(|schedule| {
-        schedule
-            .share_with
-            .iter()
-            .any(|account| account != own_account)
-    });
+    let shares = details
+        .schedules
+        .iter()
+        .any(|schedule| schedule.share_with.iter().any(|account| account != own_account));
     if !shares {
         return Vec::new();
     }
@@ -155,10 +132,7 @@ fn unshareable_volumes(
         .targets(details)
         .filter(|volume| !told.contains(&volume.id) && !has_snapshot.contains(&volume.id))
         .filter_map(|volume| {
-            let key = volume
-                .kms_key_id
-                .as_deref()
-                .filter(|key| aws_managed(draft, key))?;
+            let key = volume.kms_key_id.as_deref().filter(|key| aws_managed(draft, key))?;
             let subject = Subject {
                 policy: policy.name.clone(),
                 volume: Some(volume.id.clone()),
@@ -170,12 +144,7 @@ fn unshareable_volumes(
 }
 
 fn aws_managed(draft: &Draft<'_>, key: &str) -> bool {
-    draft
-        .request
-        .inventory
-        .keys
-        .get(key)
-        .is_some_and(|key| key.aws_managed)
+    draft.request.inventory.keys.get(key).is_some_and(|key| key.aws_managed)
 }
 
 /// "Snapshots that are encrypted with the default AWS managed key can't be shared"

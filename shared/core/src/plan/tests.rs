@@ -50,18 +50,9 @@ fn a_slot_is_served_by_what_is_or_may_become_good() {
     let cases = [
         (vec![], vec![lacks.clone()]),
         (vec![own(1, "s", 0)], vec![]),
-        (
-            vec![with(own(1, "s", 0), |it| it.state = State::Pending)],
-            vec![],
-        ),
-        (
-            vec![with(own(1, "s", 0), |it| it.state = State::Other)],
-            vec![],
-        ),
-        (
-            vec![with(own(1, "s", 0), |it| it.state = State::Error)],
-            vec![failed],
-        ),
+        (vec![with(own(1, "s", 0), |it| it.state = State::Pending)], vec![]),
+        (vec![with(own(1, "s", 0), |it| it.state = State::Other)], vec![]),
+        (vec![with(own(1, "s", 0), |it| it.state = State::Error)], vec![failed]),
         // Another slot's, schedule's, policy's, volume's, account's.
         (vec![own(1, "s", 1)], vec![lacks.clone()]),
         (vec![own(1, "t", 0)], vec![lacks.clone()]),
@@ -71,14 +62,8 @@ fn a_slot_is_served_by_what_is_or_may_become_good() {
             })],
             vec![lacks.clone()],
         ),
-        (
-            vec![with(own(1, "s", 0), |it| it.volume_id = vol(2))],
-            vec![lacks.clone()],
-        ),
-        (
-            vec![with(own(1, "s", 0), |it| it.owner = id(VAULT))],
-            vec![lacks],
-        ),
+        (vec![with(own(1, "s", 0), |it| it.volume_id = vol(2))], vec![lacks.clone()]),
+        (vec![with(own(1, "s", 0), |it| it.owner = id(VAULT))], vec![lacks]),
     ];
     for (snapshots, wanted) in cases {
         let world = Rotation::new(&plain(), snapshots);
@@ -104,10 +89,7 @@ fn who_is_snapshotted() {
         world.inventory.volumes.insert(vol(n), volume);
     }
     let plan = world.good_plan();
-    let volumes: Vec<_> = created(&plan)
-        .into_iter()
-        .map(|it| it.volume.clone())
-        .collect();
+    let volumes: Vec<_> = created(&plan).into_iter().map(|it| it.volume.clone()).collect();
     assert_eq!(volumes, [vol(1), vol(5)]);
 }
 
@@ -148,10 +130,7 @@ fn the_event_says_which_slot_and_the_clock_what_expires() {
     ] {
         world.at = at(event);
         let plan = world.good_plan();
-        let slots: Vec<_> = created(&plan)
-            .iter()
-            .map(|it| it.tags[tags::SLOT].clone())
-            .collect();
+        let slots: Vec<_> = created(&plan).iter().map(|it| it.tags[tags::SLOT].clone()).collect();
         assert_eq!(slots, served.into_iter().collect::<Vec<_>>(), "{event}");
     }
 }
@@ -192,10 +171,8 @@ fn a_new_snapshot_carries_its_claim_its_expiry_and_the_users_tags() {
             (tags::SLOT, SLOT),
         ])
     );
-    let wanted = format!(
-        "Created for policy: p schedule: a,b slot: {SLOT} volume: {} name: web-1",
-        vol(1)
-    );
+    let wanted =
+        format!("Created for policy: p schedule: a,b slot: {SLOT} volume: {} name: web-1", vol(1));
     assert_eq!(request.description, wanted);
 }
 
@@ -203,9 +180,7 @@ fn a_new_snapshot_carries_its_claim_its_expiry_and_the_users_tags() {
 fn tags_are_cut_to_what_ec2_takes_with_room_for_the_record_of_shares() {
     let mut world = Rotation::new(&nightly(&json!({"CopyTags": true})), vec![]);
     let volume = world.inventory.volumes.get_mut(&vol(1)).unwrap();
-    volume
-        .tags
-        .extend((0..49).map(|n| (format!("key {n:02}"), String::new())));
+    volume.tags.extend((0..49).map(|n| (format!("key {n:02}"), String::new())));
     let plan = world.good_plan();
     let tags = &created(&plan)[0].tags;
     assert_eq!(tags.len(), 49);
@@ -222,20 +197,11 @@ fn coinciding_schedules_share_one_snapshot_and_only_what_lacks_is_made() {
         requests.map(|it| it.tags[tags::SCHEDULE].clone()).collect()
     };
     assert_eq!(names(&plan), ["a,b"]);
-    assert_eq!(
-        names(&Rotation::new(&two, vec![own(1, "b", 0)]).good_plan()),
-        ["a"]
-    );
-    assert_eq!(
-        names(&Rotation::new(&two, vec![own(1, "a,b", 0)]).good_plan()),
-        [""; 0]
-    );
+    assert_eq!(names(&Rotation::new(&two, vec![own(1, "b", 0)]).good_plan()), ["a"]);
+    assert_eq!(names(&Rotation::new(&two, vec![own(1, "a,b", 0)]).good_plan()), [""; 0]);
     // Other slots are other snapshots.
     let hourly = json!({"Interval": 1, "IntervalUnit": "HOURS", "Times": ["00:00"]});
-    let apart = [
-        schedule("a", &json!({})),
-        schedule("b", &json!({"CreateRule": hourly})),
-    ];
+    let apart = [schedule("a", &json!({})), schedule("b", &json!({"CreateRule": hourly}))];
     let mut world = Rotation::new(&apart, vec![]);
     world.at = at("2026-11-22T05:30:00Z");
     assert_eq!(names(&world.good_plan()), ["a", "b"]);
@@ -263,22 +229,10 @@ fn rules_keep_what_they_say() {
         (json!({"Interval": 3, "IntervalUnit": "DAYS"}), 2), // night 3 is exactly so old
         (json!({"Interval": 1, "IntervalUnit": "WEEKS"}), 6),
         (json!({"Interval": 1, "IntervalUnit": "MONTHS"}), 8),
-        (
-            json!({"Interval": 2, "IntervalUnit": "DAYS", "MinimumCount": 4}),
-            4,
-        ),
-        (
-            json!({"Interval": 5, "IntervalUnit": "DAYS", "MinimumCount": 2}),
-            4,
-        ),
-        (
-            json!({"Count": 5, "Interval": 2, "IntervalUnit": "DAYS"}),
-            5,
-        ),
-        (
-            json!({"Count": 2, "Interval": 5, "IntervalUnit": "DAYS"}),
-            4,
-        ),
+        (json!({"Interval": 2, "IntervalUnit": "DAYS", "MinimumCount": 4}), 4),
+        (json!({"Interval": 5, "IntervalUnit": "DAYS", "MinimumCount": 2}), 4),
+        (json!({"Count": 5, "Interval": 2, "IntervalUnit": "DAYS"}), 5),
+        (json!({"Count": 2, "Interval": 5, "IntervalUnit": "DAYS"}), 4),
     ] {
         assert_eq!(stay(&rule), range(last), "{rule}");
     }
@@ -299,10 +253,8 @@ fn the_reason_names_every_limit() {
 
 /// Night 2 could go, were it not for this.
 fn held_back(change: impl FnOnce(&mut Rotation)) -> Vec<String> {
-    let mut world = Rotation::new(
-        &retain(&json!({"Count": 1})),
-        vec![own(1, "s", 1), own(2, "s", 2)],
-    );
+    let mut world =
+        Rotation::new(&retain(&json!({"Count": 1})), vec![own(1, "s", 1), own(2, "s", 2)]);
     assert_eq!(deleted(&world.good_plan()), [snap(2)].into());
     change(&mut world);
     let plan = world.good_plan();
@@ -315,53 +267,30 @@ fn what_holds_a_snapshot_back() {
     let of = |why: &str| vec![format!("{}: {why}", snap(2))];
     let guard = |images: &[(u32, &str)], locked: &[u32]| {
         Ok(Guards {
-            images: images
-                .iter()
-                .map(|(n, ami)| (snap(*n), (*ami).into()))
-                .collect(),
+            images: images.iter().map(|(n, ami)| (snap(*n), (*ami).into())).collect(),
             locked: locked.iter().map(|n| snap(*n)).collect(),
         })
     };
     let images = held_back(|it| it.inventory.guards = guard(&[(2, "ami-1")], &[]));
     assert_eq!(images, of("in use by ami-1"));
-    assert_eq!(
-        held_back(|it| it.inventory.guards = guard(&[], &[2])),
-        of("locked")
-    );
+    assert_eq!(held_back(|it| it.inventory.guards = guard(&[], &[2])), of("locked"));
     let unknown = held_back(|it| it.inventory.guards = Err("denied".into()));
-    assert_eq!(
-        unknown,
-        of("cannot tell whether an AMI or a lock needs it: denied")
-    );
+    assert_eq!(unknown, of("cannot tell whether an AMI or a lock needs it: denied"));
     let foreign = held_back(|it| {
-        it.inventory.snapshots[1]
-            .tags
-            .insert("aws:backup:x".into(), String::new());
+        it.inventory.snapshots[1].tags.insert("aws:backup:x".into(), String::new());
     });
     assert_eq!(foreign, of("managed by AWS Backup"));
     let no_target = held_back(|it| it.inventory.volumes.get_mut(&vol(1)).unwrap().tags.clear());
     let why = "its volume is no target any more";
-    assert_eq!(
-        no_target,
-        [format!("{}: {why}", snap(1)), format!("{}: {why}", snap(2))]
-    );
+    assert_eq!(no_target, [format!("{}: {why}", snap(1)), format!("{}: {why}", snap(2))]);
     let gone = held_back(|it| it.inventory.volumes.clear());
     let why = "its volume is gone, and retention by count ends with the volume";
-    assert_eq!(
-        gone,
-        [format!("{}: {why}", snap(1)), format!("{}: {why}", snap(2))]
-    );
+    assert_eq!(gone, [format!("{}: {why}", snap(1)), format!("{}: {why}", snap(2))]);
     // Silently: not ours to judge.
     for state in [State::Pending, State::Other] {
-        assert_eq!(
-            held_back(|it| it.inventory.snapshots[1].state = state),
-            [""; 0]
-        );
+        assert_eq!(held_back(|it| it.inventory.snapshots[1].state = state), [""; 0]);
     }
-    assert_eq!(
-        held_back(|it| it.inventory.snapshots[1].owner = id(VAULT)),
-        [""; 0]
-    );
+    assert_eq!(held_back(|it| it.inventory.snapshots[1].owner = id(VAULT)), [""; 0]);
     let incomplete = held_back(|it| {
         it.inventory.snapshots[1].tags.remove(tags::SLOT);
     });
@@ -371,13 +300,11 @@ fn what_holds_a_snapshot_back() {
 #[test]
 fn what_is_gone_and_what_expires_of_it() {
     let expired = |it: &mut Snapshot| {
-        it.tags
-            .insert(tags::EXPIRES_AT.into(), tags::instant(now()));
+        it.tags.insert(tags::EXPIRES_AT.into(), tags::instant(now()));
     };
     let later = |it: &mut Snapshot| {
         let later = now() + SignedDuration::from_secs(1);
-        it.tags
-            .insert(tags::EXPIRES_AT.into(), tags::instant(later));
+        it.tags.insert(tags::EXPIRES_AT.into(), tags::instant(later));
     };
     let unreadable = |it: &mut Snapshot| {
         it.tags.insert(tags::EXPIRES_AT.into(), "soon".into());
@@ -390,18 +317,9 @@ fn what_is_gone_and_what_expires_of_it() {
     for policy in ["p", "gone"] {
         let plan = schedule_gone(expired, policy).good_plan();
         assert_eq!(deleted(&plan), [snap(2)].into(), "{policy}");
-        assert!(
-            actions(&plan)
-                .last()
-                .unwrap()
-                .ends_with("expired at 2026-11-22T02:05:00Z")
-        );
+        assert!(actions(&plan).last().unwrap().ends_with("expired at 2026-11-22T02:05:00Z"));
         let plan = schedule_gone(later, policy).good_plan();
-        assert_eq!(
-            (deleted(&plan), held(&plan)),
-            ([].into(), vec![]),
-            "{policy}"
-        );
+        assert_eq!((deleted(&plan), held(&plan)), ([].into(), vec![]), "{policy}");
         for change in [unreadable, |_: &mut Snapshot| {}] {
             let plan = schedule_gone(change, policy).good_plan();
             assert_eq!(deleted(&plan), [].into());
@@ -436,17 +354,13 @@ fn the_newest_of_a_volume_stays_whichever_policy_made_it() {
     let of_q = |n: u32, days: i64| {
         with(own(n, "s", days), |it| {
             it.tags.insert(tags::POLICY.into(), "q".into());
-            it.tags
-                .insert(tags::EXPIRES_AT.into(), tags::instant(hours_ago(1)));
+            it.tags.insert(tags::EXPIRES_AT.into(), tags::instant(hours_ago(1)));
         })
     };
     let snapshots = vec![of_q(1, 1), own(2, "s", 2), of_q(3, 3)];
     let plan = Rotation::new(&plain(), snapshots).good_plan();
     assert_eq!(deleted(&plan), [snap(3)].into());
-    let wanted = format!(
-        "{}: the newest completed one of its volume always stays",
-        snap(1)
-    );
+    let wanted = format!("{}: the newest completed one of its volume always stays", snap(1));
     assert_eq!(held(&plan), [wanted]);
 }
 
@@ -469,29 +383,19 @@ fn twins_of_a_policy_that_is_gone_do_not_go_together() {
         with(own(n, "s", 1), |it| {
             it.start_time += SignedDuration::from_secs(seconds);
             it.tags.insert(tags::POLICY.into(), "gone".into());
-            it.tags
-                .insert(tags::EXPIRES_AT.into(), tags::instant(hours_ago(1)));
+            it.tags.insert(tags::EXPIRES_AT.into(), tags::instant(hours_ago(1)));
         })
     };
     let plan =
         Rotation::new(&plain(), vec![own(1, "s", 1), orphan(2, 0), orphan(3, 60)]).good_plan();
-    assert_eq!(
-        deleted(&plan),
-        [snap(3)].into(),
-        "of the two the younger, though it is the newest"
-    );
+    assert_eq!(deleted(&plan), [snap(3)].into(), "of the two the younger, though it is the newest");
 }
 
 #[test]
 fn a_slot_takes_one_place_however_many_snapshots_serve_it() {
     let two = ["a", "b"].map(|name| schedule(name, &json!({"RetainRule": {"Count": 2}})));
     // Night 1 was served by two snapshots, because schedule b came later.
-    let snapshots = vec![
-        own(1, "a", 1),
-        own(2, "a,b", 1),
-        own(3, "a,b", 2),
-        own(4, "a,b", 3),
-    ];
+    let snapshots = vec![own(1, "a", 1), own(2, "a,b", 1), own(3, "a,b", 2), own(4, "a,b", 3)];
     let plan = Rotation::new(&two, snapshots).good_plan();
     assert_eq!(deleted(&plan), [snap(4)].into());
 }
@@ -513,14 +417,8 @@ fn shared_plan(snapshot: Snapshot, shared_with: &[&str]) -> Plan {
 
 #[test]
 fn completed_snapshots_are_shared_with_whom_they_are_not_yet() {
-    let share = format!(
-        "ModifySnapshotAttribute {}: completed and not shared yet",
-        snap(1)
-    );
-    let record = format!(
-        "CreateTags {}: shared, but its tag does not say so",
-        snap(1)
-    );
+    let share = format!("ModifySnapshotAttribute {}: completed and not shared yet", snap(1));
+    let record = format!("CreateTags {}: shared, but its tag does not say so", snap(1));
     let recorded = |it: &mut Snapshot| {
         let both = format!("{VAULT},444444444444");
         it.tags.insert(tags::SHARED_WITH.into(), both);
@@ -529,18 +427,10 @@ fn completed_snapshots_are_shared_with_whom_they_are_not_yet() {
         (own(1, "s", 0), &[][..], vec![share.clone()]),
         (own(1, "s", 0), &[VAULT], vec![share.clone()]),
         (own(1, "s", 0), &[VAULT, "444444444444"], vec![record]),
-        (
-            with(own(1, "s", 0), recorded),
-            &[VAULT, "444444444444"],
-            vec![],
-        ),
+        (with(own(1, "s", 0), recorded), &[VAULT, "444444444444"], vec![]),
         // The record is for people; EC2 is asked what is true.
         (with(own(1, "s", 0), recorded), &[], vec![share]),
-        (
-            with(own(1, "s", 0), |it| it.state = State::Other),
-            &[],
-            vec![],
-        ),
+        (with(own(1, "s", 0), |it| it.state = State::Other), &[], vec![]),
     ] {
         assert_eq!(actions(&shared_plan(snapshot, shared_with)), wanted);
     }
@@ -557,10 +447,7 @@ fn a_pending_snapshot_is_shared_later() {
     let plan = shared_plan(with(own(1, "s", 0), |it| it.state = State::Pending), &[]);
     assert_eq!(actions(&plan), [""; 0]);
     assert_eq!(plan.deferred.len(), 1);
-    assert_eq!(
-        plan.deferred[0].waits_for,
-        format!("{} is pending", snap(1))
-    );
+    assert_eq!(plan.deferred[0].waits_for, format!("{} is pending", snap(1)));
 }
 
 #[test]
@@ -568,26 +455,14 @@ fn what_leaves_is_not_shared_and_what_is_no_target_is_left_alone() {
     let mut world = Rotation::new(&sharing(), (0..5).map(|n| own(n, "s", n.into())).collect());
     let shares = |world: &Rotation| {
         let plan = world.good_plan();
-        actions(&plan)
-            .iter()
-            .filter(|it| it.starts_with("Modify"))
-            .count()
+        actions(&plan).iter().filter(|it| it.starts_with("Modify")).count()
     };
     assert_eq!(shares(&world), 3);
-    world
-        .inventory
-        .volumes
-        .get_mut(&vol(1))
-        .unwrap()
-        .tags
-        .clear();
+    world.inventory.volumes.get_mut(&vol(1)).unwrap().tags.clear();
     assert_eq!(shares(&world), 0);
     // With its own account a snapshot is shared already.
     let own_account = nightly(&json!({"ShareRules": [{"TargetAccounts": [MEMBER]}]}));
-    assert_eq!(
-        shares(&Rotation::new(&own_account, vec![own(1, "s", 0)])),
-        0
-    );
+    assert_eq!(shares(&Rotation::new(&own_account, vec![own(1, "s", 0)])), 0);
 }
 
 #[test]
@@ -611,11 +486,7 @@ fn a_default_key_is_told_once_per_volume_even_before_its_first_snapshot() {
         assert_eq!(plan.impossible.len(), 1);
         let told = &plan.impossible[0];
         assert!(told.message.contains(vol(1).as_str()) && told.message.contains(&arn));
-        assert_eq!(
-            told.subject.snapshot,
-            (n > 0).then(|| snap(1)),
-            "the newest"
-        );
+        assert_eq!(told.subject.snapshot, (n > 0).then(|| snap(1)), "the newest");
         assert_eq!(held(&plan).len(), n.saturating_sub(1));
         assert!(actions(&plan).iter().all(|it| it.starts_with("Create")));
     }
@@ -629,19 +500,8 @@ fn creations_come_first_and_deletions_last() {
     ];
     let snapshots = vec![own(1, "a", 1), own(2, "b", 1), own(3, "b", 2)];
     let plan = Rotation::new(&two, snapshots).good_plan();
-    let operations: Vec<_> = plan
-        .actions
-        .iter()
-        .map(|it| it.action.operation())
-        .collect();
-    assert_eq!(
-        operations,
-        [
-            "CreateSnapshot",
-            "ModifySnapshotAttribute",
-            "DeleteSnapshot"
-        ]
-    );
+    let operations: Vec<_> = plan.actions.iter().map(|it| it.action.operation()).collect();
+    assert_eq!(operations, ["CreateSnapshot", "ModifySnapshotAttribute", "DeleteSnapshot"]);
 }
 
 #[test]

@@ -70,11 +70,7 @@ impl fmt::Display for InvalidPolicy {
 
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pointer = if self.pointer.is_empty() {
-            "the document"
-        } else {
-            &self.pointer
-        };
+        let pointer = if self.pointer.is_empty() { "the document" } else { &self.pointer };
         write!(f, "{}: {}", escaped(pointer, 400), self.message)
     }
 }
@@ -101,27 +97,16 @@ pub fn read(document: &Value, default_name: &str) -> Result<Policy, InvalidPolic
     let issues = Issues::default();
     let found = envelope::open(&Node::root(document, &issues))
         .and_then(|body| body.members(|object| policy(object, default_name)))
-        .unwrap_or_else(|| Found {
-            name: default_name.to_owned(),
-            kind: None,
-            policy: None,
-        });
+        .unwrap_or_else(|| Found { name: default_name.to_owned(), kind: None, policy: None });
     let mut issues = issues.into_inner();
     match found.policy {
         Some(policy) if issues.is_empty() => Ok(policy),
         _ => {
             if issues.is_empty() {
                 let message = "want a policy document".to_owned();
-                issues.push(Issue {
-                    pointer: String::new(),
-                    message,
-                });
+                issues.push(Issue { pointer: String::new(), message });
             }
-            Err(InvalidPolicy {
-                name: found.name,
-                kind: found.kind,
-                issues,
-            })
+            Err(InvalidPolicy { name: found.name, kind: found.kind, issues })
         }
     }
 }
@@ -170,11 +155,7 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
             details: details?,
         })
     };
-    Found {
-        policy: policy(),
-        name,
-        kind,
-    }
+    Found { policy: policy(), name, kind }
 }
 
 /// DLM asks for `ExecutionRoleArn` in every policy, so that one is let stand in an event policy.
@@ -184,11 +165,8 @@ const TARGETS_OF_COPIES: &str = "is not supported by this version of snapferry i
 /// The name to report, and the name if it is one.
 fn name(object: &mut Object<'_>, default_name: &str) -> (String, Option<String>) {
     let want = "1 to 64 of A-Z a-z 0-9 space _ . -";
-    let member = if object.get("Name").is_some() || !default_name.is_empty() {
-        "Name"
-    } else {
-        "PolicyId"
-    };
+    let member =
+        if object.get("Name").is_some() || !default_name.is_empty() { "Name" } else { "PolicyId" };
     if let Some(node) = object.get(member) {
         let name = node.string().unwrap_or_default();
         return if name_is_valid(name) {
@@ -197,27 +175,18 @@ fn name(object: &mut Object<'_>, default_name: &str) -> (String, Option<String>)
             (name.to_owned(), node.want(want))
         };
     }
-    let name = if default_name.is_empty() {
-        "default"
-    } else {
-        default_name
-    };
+    let name = if default_name.is_empty() { "default" } else { default_name };
     if name_is_valid(name) {
         return (name.to_owned(), Some(name.to_owned()));
     }
     let shown = escaped(name, 80);
-    object.missing::<()>(
-        "Name",
-        format_args!("{want} (\"{shown}\" will not do as a name)"),
-    );
+    object.missing::<()>("Name", format_args!("{want} (\"{shown}\" will not do as a name)"));
     (name.to_owned(), None)
 }
 
 fn name_is_valid(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b" _.-".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" _.-".contains(&b))
 }
 
 /// `ERROR` is refused: it is what DLM says of its own resource, and whoever pastes an exported

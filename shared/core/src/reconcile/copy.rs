@@ -44,16 +44,9 @@ pub async fn copy<P: Ec2Provider>(
         inventory: &vault.inventory,
         now,
     });
-    let owners: BTreeSet<&AccountId> = policies
-        .iter()
-        .flat_map(|(_, details)| &details.owners)
-        .collect();
-    plan.held.extend(not_shared(
-        &vault.inventory,
-        &event.what,
-        &vault.unreadable,
-        &owners,
-    ));
+    let owners: BTreeSet<&AccountId> =
+        policies.iter().flat_map(|(_, details)| &details.owners).collect();
+    plan.held.extend(not_shared(&vault.inventory, &event.what, &vault.unreadable, &owners));
     let (audited, violations) = audit::copy::audit(
         plan,
         audit::copy::Facts {
@@ -64,14 +57,8 @@ pub async fn copy<P: Ec2Provider>(
             delete_limit: limits.deletions,
         },
     );
-    let mut done = carry_out(
-        audited,
-        violations,
-        &vault.clients,
-        limits,
-        event.common.dry_run,
-    )
-    .await;
+    let mut done =
+        carry_out(audited, violations, &vault.clients, limits, event.common.dry_run).await;
     done.unreadable = vault.unreadable;
     run.add(done, now);
     Ok(run.finish(documents.into_invalid(Kind::Copies)))
@@ -84,26 +71,14 @@ fn not_shared(
     unreadable: &[Unreadable],
     owners: &BTreeSet<&AccountId>,
 ) -> Vec<Held> {
-    let seen: BTreeSet<_> = inventory
-        .sources
-        .values()
-        .flatten()
-        .map(|source| &source.id)
-        .collect();
+    let seen: BTreeSet<_> = inventory.sources.values().flatten().map(|source| &source.id).collect();
     let held = |region: &Region, snapshot, why| Held {
         scope: inventory.scope(region),
-        subject: Subject {
-            snapshot: Some(snapshot),
-            ..Subject::default()
-        },
+        subject: Subject { snapshot: Some(snapshot), ..Subject::default() },
         why,
     };
     match what {
-        CopyScope::One {
-            region,
-            snapshot,
-            owner,
-        } if !seen.contains(snapshot) => {
+        CopyScope::One { region, snapshot, owner } if !seen.contains(snapshot) => {
             if unreadable.iter().any(|it| it.scope.region == *region) {
                 return Vec::new(); // said already, and louder
             }
@@ -117,9 +92,7 @@ fn not_shared(
         CopyScope::Ids(ids) => {
             let region = inventory.sources.keys().next();
             let missing = ids.iter().filter(|id| !seen.contains(id));
-            missing
-                .filter_map(|id| Some(held(region?, id.clone(), Hold::NotShared)))
-                .collect()
+            missing.filter_map(|id| Some(held(region?, id.clone(), Hold::NotShared))).collect()
         }
         _ => Vec::new(),
     }

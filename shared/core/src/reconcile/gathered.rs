@@ -33,11 +33,7 @@ impl Gathered {
     }
 
     pub(super) fn hold(&mut self, scope: &Scope, why: Hold) {
-        self.report.held(&Held {
-            scope: scope.clone(),
-            subject: Subject::default(),
-            why,
-        });
+        self.report.held(&Held { scope: scope.clone(), subject: Subject::default(), why });
     }
 
     pub(super) fn add(&mut self, done: Done, now: Timestamp) {
@@ -65,12 +61,9 @@ impl Gathered {
             self.report.held(held);
         }
         for planned in &done.withheld {
-            let reason = format!(
-                "withheld by the audit, though planned because: {}",
-                planned.reason
-            );
-            self.report
-                .held_because(&planned.scope, &planned.subject, reason);
+            let reason =
+                format!("withheld by the audit, though planned because: {}", planned.reason);
+            self.report.held_because(&planned.scope, &planned.subject, reason);
         }
         for coverage in &done.plan.coverage {
             self.report.cover(coverage, now);
@@ -88,17 +81,12 @@ impl Gathered {
             warn!(account = %violation.scope.account, region = %violation.scope.region,
                   object = violation.object, rule = violation.rule, "the audit refuses the plan");
             let reason = format!("the audit refuses the plan: {}", violation.rule);
-            self.report
-                .held_because(&violation.scope, &violation.subject, reason);
+            self.report.held_because(&violation.scope, &violation.subject, reason);
         }
         if done.out_of_time {
             self.report.incomplete();
         }
-        self.n_withheld += done
-            .withheld
-            .iter()
-            .filter(|it| it.action.is_destructive())
-            .count();
+        self.n_withheld += done.withheld.iter().filter(|it| it.action.is_destructive()).count();
         self.unreadable.extend(done.unreadable);
         self.violations.extend(done.violations);
     }
@@ -135,13 +123,7 @@ macro_rules! line {
 }
 
 fn log_outcome(executed: &Executed) {
-    let Planned {
-        scope,
-        action,
-        subject,
-        reason,
-        ..
-    } = &executed.planned;
+    let Planned { scope, action, subject, reason, .. } = &executed.planned;
     let action = action.operation();
     match &executed.outcome {
         Outcome::Done(made) => {
@@ -162,26 +144,13 @@ fn log_outcome(executed: &Executed) {
 }
 
 fn log_deferred(deferred: &Deferred) {
-    let Planned {
-        scope,
-        action,
-        subject,
-        reason,
-        ..
-    } = &deferred.planned;
+    let Planned { scope, action, subject, reason, .. } = &deferred.planned;
     let action = action.operation();
     line!(info, scope, subject, action, "deferred", waits_for = deferred.waits_for, reason = %reason,);
 }
 
 fn log_impossible(impossible: &Impossible) {
-    let Impossible {
-        scope,
-        operation,
-        subject,
-        kind,
-        code,
-        message,
-    } = impossible;
+    let Impossible { scope, operation, subject, kind, code, message } = impossible;
     line!(warn, scope, subject, *operation, "failed", error_kind = ?kind, error_code = code,
           error = message,);
 }

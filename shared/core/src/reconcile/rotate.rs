@@ -46,14 +46,8 @@ pub async fn rotate<P: Ec2Provider>(
     let wanted = units
         .into_iter()
         .filter(|unit| event.scopes.is_empty() || event.scopes.contains(&unit.scope));
-    let context = Context {
-        provider,
-        in_force: &in_force,
-        at,
-        now,
-        limits,
-        dry_run: event.common.dry_run,
-    };
+    let context =
+        Context { provider, in_force: &in_force, at, now, limits, dry_run: event.common.dry_run };
     let context = &context;
     let mut done = stream::iter(wanted)
         .map(|unit| async move { one_scope(context, unit).await })
@@ -91,43 +85,23 @@ async fn units<'a, P: Ec2Provider>(
     let mut units: BTreeMap<(Scope, Access), Vec<(&Policy, &SnapshotPolicy)>> = BTreeMap::new();
     for (policy, details) in policies {
         if policy.targets.is_empty() {
-            let scope = Scope {
-                account: provider.account().await?,
-                region: provider.home(),
-            };
-            units
-                .entry((scope, Access::default()))
-                .or_default()
-                .push((policy, details));
+            let scope = Scope { account: provider.account().await?, region: provider.home() };
+            units.entry((scope, Access::default())).or_default().push((policy, details));
         }
         for target in &policy.targets {
             let home = [provider.home()];
-            let regions = if target.regions.is_empty() {
-                &home[..]
-            } else {
-                &target.regions
-            };
+            let regions = if target.regions.is_empty() { &home[..] } else { &target.regions };
             let access = Access {
                 role_arn: Some(target.role_arn.clone()),
                 external_id: target.external_id.clone().map(ExternalId),
             };
             for region in regions {
-                let scope = Scope {
-                    account: target.role_arn.account(),
-                    region: region.clone(),
-                };
-                units
-                    .entry((scope, access.clone()))
-                    .or_default()
-                    .push((policy, details));
+                let scope = Scope { account: target.role_arn.account(), region: region.clone() };
+                units.entry((scope, access.clone())).or_default().push((policy, details));
             }
         }
     }
-    let unit = |((scope, access), policies)| Unit {
-        scope,
-        access,
-        policies,
-    };
+    let unit = |((scope, access), policies)| Unit { scope, access, policies };
     Ok(units.into_iter().map(unit).collect())
 }
 
@@ -145,10 +119,7 @@ async fn one_scope<P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'_>) -> 
             why: Hold::Ec2("out of time before this scope was read; the next run goes on".into()),
         };
         Done {
-            plan: Plan {
-                held: vec![held],
-                ..Plan::default()
-            },
+            plan: Plan { held: vec![held], ..Plan::default() },
             out_of_time: true,
             ..Done::default()
         }
@@ -158,47 +129,26 @@ async fn one_scope<P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'_>) -> 
             Err(error) => not_read(&unit, error),
         }
     };
-    Scoped {
-        scope: unit.scope,
-        done,
-    }
+    Scoped { scope: unit.scope, done }
 }
 
 /// A scope in which every policy is disabled is not worth an alarm: it may not even be set up yet.
 fn not_read(unit: &Unit<'_>, error: Ec2Error) -> Done {
     let scope = unit.scope.clone();
     if unit.policies.iter().any(|(policy, _)| policy.enabled) {
-        return Done {
-            unreadable: vec![Unreadable { scope, error }],
-            ..Done::default()
-        };
+        return Done { unreadable: vec![Unreadable { scope, error }], ..Done::default() };
     }
-    let why = Hold::Ec2(format!(
-        "its policies are disabled, and it cannot be read: {}",
-        Chain(&error)
-    ));
-    let held = Held {
-        scope,
-        subject: Subject::default(),
-        why,
-    };
-    Done {
-        plan: Plan {
-            held: vec![held],
-            ..Plan::default()
-        },
-        ..Done::default()
-    }
+    let why =
+        Hold::Ec2(format!("its policies are disabled, and it cannot be read: {}", Chain(&error)));
+    let held = Held { scope, subject: Subject::default(), why };
+    Done { plan: Plan { held: vec![held], ..Plan::default() }, ..Done::default() }
 }
 
 async fn read_and_do<P: Ec2Provider>(
     context: &Context<'_, P>,
     unit: &Unit<'_>,
 ) -> Result<Done, Ec2Error> {
-    let ec2 = context
-        .provider
-        .connect(&unit.access, &unit.scope.region)
-        .await?;
+    let ec2 = context.provider.connect(&unit.access, &unit.scope.region).await?;
     let inventory = observe::scope(&ec2, &unit.policies).await?;
     let plan = plan::rotate::plan(plan::rotate::Request {
         scope: &unit.scope,
@@ -221,12 +171,5 @@ async fn read_and_do<P: Ec2Provider>(
         },
     );
     let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
-    Ok(carry_out(
-        audited,
-        violations,
-        &clients,
-        context.limits,
-        context.dry_run,
-    )
-    .await)
+    Ok(carry_out(audited, violations, &clients, context.limits, context.dry_run).await)
 }

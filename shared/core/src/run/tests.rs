@@ -70,10 +70,7 @@ fn impossible(policy: &str) -> Impossible {
 }
 
 fn unreadable() -> Unreadable {
-    Unreadable {
-        scope: scope(MEMBER, AWAY),
-        error: refused(),
-    }
+    Unreadable { scope: scope(MEMBER, AWAY), error: refused() }
 }
 
 fn violation() -> Violation {
@@ -86,15 +83,8 @@ fn violation() -> Violation {
 }
 
 fn invalid() -> InvalidPolicy {
-    let issues = vec![Issue {
-        pointer: "/Name".into(),
-        message: "want a name".into(),
-    }];
-    InvalidPolicy {
-        name: "x".into(),
-        kind: None,
-        issues,
-    }
+    let issues = vec![Issue { pointer: "/Name".into(), message: "want a name".into() }];
+    InvalidPolicy { name: "x".into(), kind: None, issues }
 }
 
 #[test]
@@ -119,9 +109,7 @@ fn the_report_is_as_the_contract_has_it() {
             "Schedule": "s", "Slot": SLOT, "VolumeId": vol(1),
             "Reason": "no snapshot for this slot"
         });
-        line.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         line
     };
     assert_eq!(
@@ -162,24 +150,15 @@ fn the_status_says_whether_the_next_run_has_to_go_on() {
         report.status
     };
     assert_eq!(after(false, Outcome::Done(None)), Status::Succeeded);
-    assert_eq!(
-        after(false, Outcome::Deferred("x".into())),
-        Status::Incomplete
-    );
+    assert_eq!(after(false, Outcome::Deferred("x".into())), Status::Incomplete);
     assert_eq!(after(false, Outcome::Failed(refused())), Status::Succeeded);
     assert_eq!(after(true, Outcome::Planned), Status::Planned);
     let mut report = Report::new(true);
     let waits_for = "snap-1 is pending".into();
-    report.deferred(&Deferred {
-        planned: planned("p"),
-        waits_for,
-    });
+    report.deferred(&Deferred { planned: planned("p"), waits_for });
     assert_eq!(report.status, Status::Planned);
     let waiting = report.actions[0].error.as_ref().unwrap();
-    assert_eq!(
-        (waiting.kind.as_str(), waiting.message.as_str()),
-        ("Waiting", "snap-1 is pending")
-    );
+    assert_eq!((waiting.kind.as_str(), waiting.message.as_str()), ("Waiting", "snap-1 is pending"));
 }
 
 #[test]
@@ -198,15 +177,9 @@ fn a_report_is_cut_to_size_and_its_counts_are_whole() {
     assert!(report.truncated && size(&report) <= 50_000);
     assert!(size(&report) > 25_000, "no more than needed");
     assert!(!report.actions.is_empty() && !report.held.is_empty() && !report.coverage.is_empty());
-    assert_eq!(
-        (report.counts["DeleteSnapshot"], report.counts["Held"]),
-        (1000, 1000)
-    );
+    assert_eq!((report.counts["DeleteSnapshot"], report.counts["Held"]), (1000, 1000));
     report.fit(1);
-    assert_eq!(
-        report.actions.len() + report.held.len() + report.coverage.len(),
-        0
-    );
+    assert_eq!(report.actions.len() + report.held.len() + report.coverage.len(), 0);
 }
 
 #[test]
@@ -225,8 +198,7 @@ fn every_failure_is_told_and_the_first_of_the_contracts_order_names_it() {
         if violated {
             run.violations.push(violation());
         }
-        run.failure()
-            .map(|it| format!("{}: {}", it.error_type, it.message))
+        run.failure().map(|it| format!("{}: {}", it.error_type, it.message))
     };
     assert_eq!(told(false, false, false, false), None);
     let policy = "InvalidPolicy: policy \"x\" is invalid: /Name: want a name";
@@ -238,14 +210,8 @@ fn every_failure_is_told_and_the_first_of_the_contracts_order_names_it() {
     assert_eq!(told(false, true, false, false).as_deref(), Some(scopes));
     assert_eq!(told(false, false, true, false).as_deref(), Some(actions));
     assert_eq!(told(false, false, false, true).as_deref(), Some(plan));
-    assert_eq!(
-        told(true, true, true, true),
-        Some([policy, scopes, actions, plan].join("; "))
-    );
-    assert_eq!(
-        told(false, false, true, true),
-        Some([actions, plan].join("; "))
-    );
+    assert_eq!(told(true, true, true, true), Some([policy, scopes, actions, plan].join("; ")));
+    assert_eq!(told(false, false, true, true), Some([actions, plan].join("; ")));
 }
 
 #[test]
@@ -256,10 +222,7 @@ fn a_message_names_so_many_and_counts_the_rest() {
     }
     let message = run.failure().unwrap().message;
     assert_eq!(message.matches("key k is disabled").count(), NAMED);
-    assert!(
-        message.ends_with("; and 5 more, which the log names"),
-        "{message}"
-    );
+    assert!(message.ends_with("; and 5 more, which the log names"), "{message}");
 }
 
 #[test]
@@ -300,19 +263,13 @@ fn metrics_are_per_policy_and_for_the_function_as_a_whole() {
         assert_eq!(directive["Namespace"], "Snapferry");
         for metric in directive["Metrics"].as_array().unwrap() {
             let name = metric["Name"].as_str().unwrap();
-            assert!(
-                line[name].is_number(),
-                "{name} is announced and not there: {line}"
-            );
+            assert!(line[name].is_number(), "{name} is announced and not there: {line}");
         }
         for dimension in directive["Dimensions"][0].as_array().unwrap() {
             assert!(line[dimension.as_str().unwrap()].is_string(), "{line}");
         }
     }
-    assert_eq!(
-        (&whole["ScopesUnreadable"], &whole["DeletionsWithheld"]),
-        (&json!(1), &json!(3))
-    );
+    assert_eq!((&whole["ScopesUnreadable"], &whole["DeletionsWithheld"]), (&json!(1), &json!(3)));
     assert_eq!(p["Policy"], "p");
     assert_eq!(whole.get("Policy"), None);
 }

@@ -119,11 +119,7 @@ impl Cron {
             .flat_map(|year| self.months.iter().map(|month| (*year, *month)))
             .filter(|month| *month >= from)
             .find_map(|month @ (year, number)| {
-                let below = if month == from {
-                    through(date.day() - 1)
-                } else {
-                    0
-                };
+                let below = if month == from { through(date.day() - 1) } else { 0 };
                 let days = self.days.in_month(year, number) & !below;
                 let day = days.trailing_zeros();
                 Date::new(year, number, narrow_day(day)).ok() // 32 for none: no such day
@@ -142,12 +138,7 @@ impl Days {
         let weekday = |day: i8| (offset + day - 1).rem_euclid(7);
         let mut days = 0;
         match self {
-            Self::OfMonth {
-                plain,
-                nearest_working,
-                last,
-                last_working,
-            } => {
+            Self::OfMonth { plain, nearest_working, last, last_working } => {
                 days |= plain;
                 for day in (1..=length).filter(|day| nearest_working & bit(*day) != 0) {
                     days |= bit(nearest_working_day(day, weekday(day), length));
@@ -187,10 +178,7 @@ fn nearest_working_day(day: i8, weekday: i8, length: i8) -> i8 {
 }
 
 fn bit(n: i8) -> u32 {
-    u32::try_from(n)
-        .ok()
-        .and_then(|n| 1_u32.checked_shl(n))
-        .unwrap_or(0)
+    u32::try_from(n).ok().and_then(|n| 1_u32.checked_shl(n)).unwrap_or(0)
 }
 
 /// Bits 0 to `n`.

@@ -70,10 +70,7 @@ fn a_role_and_a_region_that_are_shut_stop_nobody_else() {
 
     sim.lock_out(&account(MEMBER), true);
     let told = failure(&rotate(&sim, &[everywhere()]));
-    assert!(
-        told.contains("and the ExternalId of the policy document"),
-        "{told}"
-    );
+    assert!(told.contains("and the ExternalId of the policy document"), "{told}");
     assert!(!told.contains("a-secret"), "{told}");
 
     sim.lock_out(&account(MEMBER), false);
@@ -92,10 +89,7 @@ fn a_policy_that_is_wrong_stops_nobody_else() {
     let run = rotate(&sim, &[wrong, everywhere()]);
     assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), 12);
     let told = failure(&run);
-    assert!(
-        told.starts_with("InvalidPolicy: ") && told.contains("/RetainRule/"),
-        "{told}"
-    );
+    assert!(told.starts_with("InvalidPolicy: ") && told.contains("/RetainRule/"), "{told}");
 }
 
 #[test]
@@ -108,10 +102,7 @@ fn a_disabled_policys_account_need_not_be_reachable() {
     assert_eq!(failure(&run), "");
     assert_eq!(mutations(&sim), Vec::<String>::new());
     let why = &run.report.held[0].reason;
-    assert!(
-        why.contains("its policies are disabled, and it cannot be read"),
-        "{why}"
-    );
+    assert!(why.contains("its policies are disabled, and it cannot be read"), "{why}");
 }
 
 #[test]
@@ -143,10 +134,7 @@ fn a_dry_run_plans_and_does_nothing() {
     let run = drive(run).unwrap().unwrap();
     assert_eq!(mutations(&sim), Vec::<String>::new());
     assert_eq!(run.report.status, Status::Planned);
-    assert_eq!(
-        lines(&run, "CreateSnapshot", OutcomeName::Planned).len(),
-        12
-    );
+    assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Planned).len(), 12);
 }
 
 /// A run whose time is over after so many looks at the clock.
@@ -156,23 +144,10 @@ fn run_with_time_for(aws: &Aws, sim: &Sim, looks: usize) -> Run {
         let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         spent.is_err()
     };
-    let limits = Limits {
-        scopes: 1,
-        actions: 1,
-        deletions: None,
-        out_of_time: &out_of_time,
-    };
+    let limits = Limits { scopes: 1, actions: 1, deletions: None, out_of_time: &out_of_time };
     let event = RotateEvent::default();
     let documents = read_good(&[everywhere()]);
-    drive(reconcile::rotate(
-        aws,
-        documents,
-        &event,
-        sim.now(),
-        &limits,
-    ))
-    .unwrap()
-    .unwrap()
+    drive(reconcile::rotate(aws, documents, &event, sim.now(), &limits)).unwrap().unwrap()
 }
 
 #[test]
@@ -183,26 +158,15 @@ fn when_time_runs_out_the_next_run_goes_on() {
         let run = run_with_time_for(&aws, &sim, looks);
         assert_eq!(failure(&run), "", "{looks}");
         let done = sim.records().len();
-        assert_eq!(
-            lines(&run, "CreateSnapshot", OutcomeName::Done).len(),
-            done,
-            "{looks}"
-        );
+        assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), done, "{looks}");
         let complete = done == 12;
-        let wanted = if complete {
-            Status::Succeeded
-        } else {
-            Status::Incomplete
-        };
+        let wanted = if complete { Status::Succeeded } else { Status::Incomplete };
         assert_eq!(run.report.status, wanted, "{looks}");
         for waiting in lines(&run, "CreateSnapshot", OutcomeName::Deferred) {
             assert_eq!(waiting.error.as_ref().unwrap().message, "out of time");
         }
         let run = rotate(&sim, &[everywhere()]);
-        assert_eq!(
-            (failure(&run).as_str(), run.report.status),
-            ("", Status::Succeeded)
-        );
+        assert_eq!((failure(&run).as_str(), run.report.status), ("", Status::Succeeded));
         assert_eq!(sim.records().len(), 12, "{looks}");
         if complete {
             assert!(looks > 12, "{looks}");

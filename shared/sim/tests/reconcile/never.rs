@@ -59,16 +59,9 @@ impl Nights {
         let documents = read_good(std::slice::from_ref(&self.policy));
         let policies = documents.snapshot_policies();
         let scope = member();
-        let client = drive(
-            self.sim
-                .aws(&scope)
-                .connect(&Access::default(), &scope.region),
-        );
+        let client = drive(self.sim.aws(&scope).connect(&Access::default(), &scope.region));
         let inventory = drive(observe::scope(&client.unwrap().unwrap(), &policies));
-        let plan = Plan {
-            actions: vec![delete(snapshot)],
-            ..Plan::default()
-        };
+        let plan = Plan { actions: vec![delete(snapshot)], ..Plan::default() };
         let facts = audit::rotate::Facts {
             scope: &scope,
             policies: &policies,
@@ -89,10 +82,7 @@ fn delete(snapshot: &SnapshotId) -> Planned {
         scope: member(),
         access: Access::default(),
         action: Action::DeleteSnapshot(snapshot.clone()),
-        subject: Subject {
-            snapshot: Some(snapshot.clone()),
-            ..Subject::default()
-        },
+        subject: Subject { snapshot: Some(snapshot.clone()), ..Subject::default() },
         reason: Reason::NoCopy,
     }
 }
@@ -103,10 +93,7 @@ fn without_a_reason_to_stay_it_goes() {
     let run = rotate(&nights.sim, std::slice::from_ref(&nights.policy));
     let gone: Vec<_> = nights.sim.take_deletions();
     assert_eq!(gone.len(), 4, "{:?}", run.report);
-    assert!(
-        gone.iter()
-            .all(|it| nights.old.contains(&it.record.snapshot.id))
-    );
+    assert!(gone.iter().all(|it| nights.old.contains(&it.record.snapshot.id)));
 }
 
 #[test]
@@ -123,9 +110,7 @@ fn a_snapshot_with_an_incomplete_set_of_tags() {
     for tag in [tags::SCHEDULE, tags::SLOT] {
         let nights = Nights::new();
         let first = nights.first();
-        nights
-            .sim
-            .change(&first, |it| drop(it.snapshot.tags.remove(tag)));
+        nights.sim.change(&first, |it| drop(it.snapshot.tags.remove(tag)));
         let complaint = "it does not carry our complete set of tags";
         assert_eq!(nights.refused(&first), complaint, "{tag}");
         nights.stays(&first, 3);
@@ -143,19 +128,14 @@ fn another_policys() {
     let complaint = "its policy is gone and its own expiry is not over";
     assert_eq!(nights.refused(&first), complaint);
     let run = nights.stays(&first, 3);
-    assert_eq!(
-        held(&run, &first),
-        ["policy other is gone, and nothing says when it expires"]
-    );
+    assert_eq!(held(&run, &first), ["policy other is gone, and nothing says when it expires"]);
 }
 
 #[test]
 fn one_in_use_by_an_ami() {
     let nights = Nights::new();
     let first = nights.first();
-    nights
-        .sim
-        .change(&first, |it| it.image = Some("ami-1".into()));
+    nights.sim.change(&first, |it| it.image = Some("ami-1".into()));
     assert_eq!(nights.refused(&first), "ami-1 uses it");
     let run = nights.stays(&first, 3);
     assert_eq!(held(&run, &first), ["in use by ami-1"]);
@@ -194,9 +174,7 @@ fn one_that_another_service_manages() {
 fn a_pending_one() {
     let nights = Nights::new();
     let first = nights.first();
-    nights
-        .sim
-        .change(&first, |it| it.snapshot.state = State::Pending);
+    nights.sim.change(&first, |it| it.snapshot.state = State::Pending);
     assert_eq!(nights.refused(&first), "it is pending");
     nights.stays(&first, 3);
 }
@@ -205,9 +183,7 @@ fn a_pending_one() {
 fn one_in_the_recycle_bin() {
     let nights = Nights::new();
     let first = nights.first();
-    nights
-        .sim
-        .change(&first, |it| it.snapshot.state = State::Other);
+    nights.sim.change(&first, |it| it.snapshot.state = State::Other);
     assert!(nights.refused(&first).starts_with("it is neither"));
     nights.stays(&first, 3);
 }
@@ -227,10 +203,7 @@ fn the_last_completed_one() {
             it.snapshot.start_time += days(300);
         });
     }
-    assert_eq!(
-        nights.refused(last),
-        "nothing newer of its volume would stay"
-    );
+    assert_eq!(nights.refused(last), "nothing newer of its volume would stay");
     nights.stays(last, 2); // those in error
 }
 
@@ -268,10 +241,7 @@ fn another_accounts() {
     });
     assert_eq!(nights.refused(&shared), "it was not seen in this run");
     nights.stays(&shared, 4);
-    assert_eq!(
-        nights.sim.record(&shared).unwrap().snapshot.owner,
-        account(OTHER)
-    );
+    assert_eq!(nights.sim.record(&shared).unwrap().snapshot.owner, account(OTHER));
 }
 
 #[test]
@@ -303,17 +273,11 @@ fn anything_while_its_guards_cannot_be_read() {
         });
         let first = nights.first();
         let refused = nights.refused(&first);
-        assert!(
-            refused.starts_with("its guards are unknown: AWS refused"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("its guards are unknown: AWS refused"), "{refused}");
         drop(nights.sim.take_journal());
         let run = nights.stays(&first, 0);
         let why = held(&run, &first).join("");
-        assert!(
-            why.starts_with("cannot tell whether an AMI or a lock needs it"),
-            "{why}"
-        );
+        assert!(why.starts_with("cannot tell whether an AMI or a lock needs it"), "{why}");
         assert!(why.contains(operation), "{why}");
         let created = lines(&run, "CreateSnapshot", OutcomeName::Done);
         assert_eq!(created.len(), 1, "creations go on");
@@ -324,10 +288,7 @@ fn anything_while_its_guards_cannot_be_read() {
 #[test]
 fn more_than_the_limit_of_one_run() {
     let nights = Nights::new();
-    let limits = snapferry_core::execute::Limits {
-        deletions: Some(3),
-        ..crate::support::LIMITS
-    };
+    let limits = snapferry_core::execute::Limits { deletions: Some(3), ..crate::support::LIMITS };
     nights.sim.advance(days(1));
     let run = drive(snapferry_core::reconcile::rotate(
         &nights.sim.aws(&member()),
@@ -340,9 +301,6 @@ fn more_than_the_limit_of_one_run() {
     assert_eq!(nights.sim.take_deletions().len(), 0);
     assert_eq!(run.n_withheld, 4);
     let told = failure(&run);
-    assert!(
-        told.starts_with("PlanRefused: ") && told.contains("raise DELETE_LIMIT"),
-        "{told}"
-    );
+    assert!(told.starts_with("PlanRefused: ") && told.contains("raise DELETE_LIMIT"), "{told}");
     assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), 1);
 }

@@ -22,9 +22,7 @@ fn after_three_weeks(retain: &Value) -> Vec<String> {
 }
 
 fn nights(from: u32, to: u32) -> Vec<String> {
-    (from..=to)
-        .map(|day| format!("2026-12-{day:02}T02:00:00Z"))
-        .collect()
+    (from..=to).map(|day| format!("2026-12-{day:02}T02:00:00Z")).collect()
 }
 
 #[test]
@@ -63,10 +61,7 @@ fn when_backups_stop_the_minimum_stays() {
         assert_eq!(slots(&sim, &member()).len(), left, "{retain}");
         let run = rotate(&sim, &[nightly(&retain)]);
         let newest = run.report.coverage[0].newest_completed.as_deref();
-        assert!(
-            newest.is_some_and(|it| it.starts_with("2026-11-25T")),
-            "{newest:?}"
-        );
+        assert!(newest.is_some_and(|it| it.starts_with("2026-11-25T")), "{newest:?}");
         assert!(run.report.coverage[0].age_minutes.unwrap() > 59 * 24 * 60);
     }
 }
@@ -109,30 +104,21 @@ fn those_in_error_and_pending_take_no_place() {
 
 #[test]
 fn of_a_deleted_volume_those_by_count_stay_and_those_by_age_go() {
-    for (retain, left) in [
-        (json!({"Count": 4}), 4),
-        (json!({"Interval": 6, "IntervalUnit": "DAYS"}), 1),
-    ] {
+    for (retain, left) in
+        [(json!({"Count": 4}), 4), (json!({"Interval": 6, "IntervalUnit": "DAYS"}), 1)]
+    {
         let sim = sim();
         let volume = target(&sim);
         rotate_for(&sim, &[nightly(&retain)], 4, days(1));
         sim.delete_volume(&volume);
         rotate_for(&sim, &[nightly(&json!({"Count": 1}))], 0, days(1));
         let count_of_one = nightly(&json!({"Count": 1}));
-        let later = if left == 4 {
-            &count_of_one
-        } else {
-            &nightly(&retain)
-        };
+        let later = if left == 4 { &count_of_one } else { &nightly(&retain) };
         rotate_for(&sim, std::slice::from_ref(later), 30, days(1));
         assert_eq!(slots(&sim, &member()).len(), left, "{retain}");
         let run = rotate(&sim, std::slice::from_ref(later));
         let why = held(&run, &sim.records()[0].snapshot.id).join("");
-        let wanted = if left == 4 {
-            "its volume is gone"
-        } else {
-            "the newest completed one"
-        };
+        let wanted = if left == 4 { "its volume is gone" } else { "the newest completed one" };
         assert!(why.is_empty() || why.contains(wanted), "{why}");
         assert_eq!(failure(&run), "");
     }
@@ -172,12 +158,7 @@ fn coinciding_schedules_make_one_snapshot_that_the_longer_rule_keeps() {
     assert_eq!(kept, wanted, "three Sundays, two nights, and no slot twice");
     let of_sunday = sim.records().pop().unwrap();
     assert_eq!(of_sunday.snapshot.tags[tags::SCHEDULE], "nightly,sundays");
-    assert!(
-        of_sunday
-            .snapshot
-            .description
-            .contains("schedule: nightly,sundays slot: ")
-    );
+    assert!(of_sunday.snapshot.description.contains("schedule: nightly,sundays slot: "));
 }
 
 #[test]
@@ -214,19 +195,13 @@ fn of_a_policy_that_is_gone_only_what_has_expired_goes() {
     let stays = nightly(&json!({"Count": 1}));
     let of_policy = |name: &str| {
         let records = sim.records().into_iter();
-        records
-            .filter(|it| it.snapshot.tags[tags::POLICY] == name)
-            .count()
+        records.filter(|it| it.snapshot.tags[tags::POLICY] == name).count()
     };
     // Not while a document cannot be read: it could be theirs.
     sim.advance(days(10));
     let broken = json!({"Name": "aged", "PolicyDetails": {"PolicyType": "WHAT"}});
     let run = rotate(&sim, &[stays.clone(), broken.clone()]);
-    assert!(
-        failure(&run).starts_with("InvalidPolicy: "),
-        "{}",
-        failure(&run)
-    );
+    assert!(failure(&run).starts_with("InvalidPolicy: "), "{}", failure(&run));
     assert_eq!(read(&[stays.clone(), broken]).policies.len(), 1);
     assert_eq!((of_policy("aged"), of_policy("counted")), (3, 3));
     sim.advance(hours(1));
@@ -238,10 +213,7 @@ fn of_a_policy_that_is_gone_only_what_has_expired_goes() {
         .map(|line| line.reason.clone())
         .collect();
     reasons.sort();
-    assert_eq!(
-        reasons[0],
-        "its policy or rule is gone, and it expired at 2026-11-27T02:01:00Z"
-    );
+    assert_eq!(reasons[0], "its policy or rule is gone, and it expired at 2026-11-27T02:01:00Z");
     rotate_for(&sim, &[stays], 400, days(10));
     assert_eq!(of_policy("counted"), 3, "nothing says when those expire");
 }
@@ -252,10 +224,7 @@ fn of_a_schedule_that_is_renamed_only_what_has_expired_goes() {
     target(&sim);
     let named = |name: &str| {
         let retain = json!({"Interval": 5, "IntervalUnit": "DAYS"});
-        [policy(
-            "daily",
-            &[json!({"Name": name, "CreateRule": every(24), "RetainRule": retain})],
-        )]
+        [policy("daily", &[json!({"Name": name, "CreateRule": every(24), "RetainRule": retain})])]
     };
     rotate_for(&sim, &named("old"), 3, days(1));
     rotate_for(&sim, &named("new"), 2, days(1));
@@ -263,10 +232,7 @@ fn of_a_schedule_that_is_renamed_only_what_has_expired_goes() {
     rotate_for(&sim, &named("new"), 20, hours(5));
     rotate(&sim, &named("new"));
     let left = sim.records();
-    assert!(
-        left.iter()
-            .all(|it| it.snapshot.tags[tags::SCHEDULE] == "new")
-    );
+    assert!(left.iter().all(|it| it.snapshot.tags[tags::SCHEDULE] == "new"));
     assert_eq!(left.len(), 5);
 }
 
@@ -293,18 +259,13 @@ fn a_default_key_is_told_from_the_first_run_on_and_everything_else_is_done() {
     sim.change_volume(&sealed, |it| it.kms_key_id = Some(key.into()));
     let sharing = [policy(
         "daily",
-        &[
-            json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
-                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]}),
-        ],
+        &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
+                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]})],
     )];
     for _ in 0..3 {
         let run = rotate(&sim, &sharing);
         let told = failure(&run);
-        assert!(
-            told.starts_with("ActionsFailed: ModifySnapshotAttribute of "),
-            "{told}"
-        );
+        assert!(told.starts_with("ActionsFailed: ModifySnapshotAttribute of "), "{told}");
         for wanted in [sealed.as_str(), key, "Remedies: ", "customer managed key"] {
             assert!(told.contains(wanted), "{wanted}: {told}");
         }
@@ -316,10 +277,7 @@ fn a_default_key_is_told_from_the_first_run_on_and_everything_else_is_done() {
     let shares = sim.take_shares();
     assert!(!shares.is_empty());
     for share in shares {
-        assert_eq!(
-            sim.record(&share.snapshot).unwrap().snapshot.volume_id,
-            open
-        );
+        assert_eq!(sim.record(&share.snapshot).unwrap().snapshot.volume_id, open);
     }
 }
 
@@ -329,10 +287,8 @@ fn a_share_that_somebody_took_back_is_given_again() {
     target(&sim);
     let sharing = [policy(
         "daily",
-        &[
-            json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
-                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]}),
-        ],
+        &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
+                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]})],
     )];
     rotate(&sim, &sharing);
     sim.advance(minutes(30));
@@ -348,11 +304,7 @@ fn a_share_that_somebody_took_back_is_given_again() {
     drop(sim.take_journal());
     rotate(&sim, &sharing);
     assert_eq!(mutations(&sim), [format!("CreateTags {snapshot}")]);
-    assert!(
-        answer_shares(&sim, &[])
-            .iter()
-            .all(|run| failure(run).is_empty())
-    );
+    assert!(answer_shares(&sim, &[]).iter().all(|run| failure(run).is_empty()));
 }
 
 #[test]
@@ -367,10 +319,7 @@ fn a_volume_that_is_snapshotted_too_often_waits() {
     assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), 1);
     let waiting = lines(&run, "CreateSnapshot", OutcomeName::Deferred);
     let why = &waiting[0].error.as_ref().unwrap().message;
-    assert!(
-        why.contains("SnapshotCreationPerVolumeRateExceeded"),
-        "{why}"
-    );
+    assert!(why.contains("SnapshotCreationPerVolumeRateExceeded"), "{why}");
     assert_eq!(failure(&run), "");
     sim.advance(hours(1));
     rotate(&sim, &two);
@@ -384,10 +333,8 @@ fn a_record_of_shares_that_fails_is_told_and_written_by_the_next_run() {
     target(&sim);
     let sharing = [policy(
         "daily",
-        &[
-            json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
-                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]}),
-        ],
+        &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
+                 "ShareRules": [{"TargetAccounts": [crate::support::VAULT]}]})],
     )];
     rotate(&sim, &sharing);
     sim.advance(minutes(30));
@@ -398,12 +345,7 @@ fn a_record_of_shares_that_fails_is_told_and_written_by_the_next_run() {
     let run = rotate(&sim, &sharing);
     let shares = lines(&run, "ModifySnapshotAttribute", OutcomeName::Done);
     assert_eq!(shares.len(), 2);
-    assert_eq!(
-        failure(&run)
-            .matches("ActionsFailed: CreateTags of snap-")
-            .count(),
-        1
-    );
+    assert_eq!(failure(&run).matches("ActionsFailed: CreateTags of snap-").count(), 1);
     sim.no_faults();
     drop(sim.take_journal());
     assert_eq!(failure(&rotate(&sim, &sharing)), "");

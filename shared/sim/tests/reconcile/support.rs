@@ -18,18 +18,11 @@ pub(crate) const MEMBER: &str = "333333333333";
 pub(crate) const OTHER: &str = "444444444444";
 pub(crate) const HOME: &str = "eu-central-1";
 
-pub(crate) const LIMITS: Limits<'static> = Limits {
-    scopes: 4,
-    actions: 4,
-    deletions: None,
-    out_of_time: &|| false,
-};
+pub(crate) const LIMITS: Limits<'static> =
+    Limits { scopes: 4, actions: 4, deletions: None, out_of_time: &|| false };
 
 pub(crate) fn scope(account: &str, region: &str) -> Scope {
-    Scope {
-        account: id(account),
-        region: id(region),
-    }
+    Scope { account: id(account), region: id(region) }
 }
 
 pub(crate) fn member() -> Scope {
@@ -67,10 +60,7 @@ pub(crate) fn sim() -> Sim {
 
 /// A policy for the member's home Region with one schedule, nightly at 02:00, and this `RetainRule`.
 pub(crate) fn nightly(retain: &Value) -> Value {
-    policy(
-        "daily",
-        &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": retain})],
-    )
+    policy("daily", &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": retain})])
 }
 
 pub(crate) fn every(hours: u32) -> Value {
@@ -112,9 +102,7 @@ pub(crate) fn read_good(documents: &[Value]) -> Documents {
 /// One run of `rotate-snapshots`, by whatever way to AWS.
 pub(crate) async fn rotation(aws: &Aws, documents: &[Value], now: Timestamp) -> Run {
     let event = RotateEvent::default();
-    reconcile::rotate(aws, read(documents), &event, now, &LIMITS)
-        .await
-        .unwrap()
+    reconcile::rotate(aws, read(documents), &event, now, &LIMITS).await.unwrap()
 }
 
 /// One run of `rotate-snapshots`, now, to its end.
@@ -139,13 +127,8 @@ pub(crate) async fn copying(
     what: CopyScope,
     now: Timestamp,
 ) -> Run {
-    let event = CopyEvent {
-        what,
-        ..CopyEvent::default()
-    };
-    reconcile::copy(aws, read(documents), &event, now, &LIMITS)
-        .await
-        .unwrap()
+    let event = CopyEvent { what, ..CopyEvent::default() };
+    reconcile::copy(aws, read(documents), &event, now, &LIMITS).await.unwrap()
 }
 
 /// One run of `copy-shared-snapshots`, now, to its end.
@@ -175,9 +158,7 @@ pub(crate) fn answer_shares(sim: &Sim, documents: &[Value]) -> Vec<Run> {
 /// The lines of a report with this operation and outcome.
 pub(crate) fn lines<'a>(run: &'a Run, action: &str, outcome: OutcomeName) -> Vec<&'a ActionLine> {
     let lines = run.report.actions.iter();
-    lines
-        .filter(|line| line.action == action && line.outcome == outcome)
-        .collect()
+    lines.filter(|line| line.action == action && line.outcome == outcome).collect()
 }
 
 pub(crate) fn held(run: &Run, snapshot: &SnapshotId) -> Vec<String> {

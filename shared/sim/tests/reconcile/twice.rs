@@ -72,10 +72,7 @@ fn served(sim: &Sim) -> BTreeMap<(String, String), usize> {
         let tags = &record.snapshot.tags;
         let key = match tags.get(tags::SOURCE_SNAPSHOT) {
             Some(source) => (source.clone(), tags[tags::RULE].clone()),
-            None => (
-                record.snapshot.volume_id.to_string(),
-                tags[tags::SLOT].clone(),
-            ),
+            None => (record.snapshot.volume_id.to_string(), tags[tags::SLOT].clone()),
         };
         *served.entry(key).or_insert(0) += 1;
     }
@@ -104,11 +101,7 @@ fn the_same_event_twice_asks_for_nothing_more() {
     let again = rotate(&sim, &[everywhere()]);
     quiet(&again);
     assert_eq!(mutations(&sim), Vec::<String>::new());
-    assert_eq!(
-        again.report.status,
-        Status::Incomplete,
-        "sharing waits for pending ones"
-    );
+    assert_eq!(again.report.status, Status::Incomplete, "sharing waits for pending ones");
     sim.advance(minutes(30));
     quiet(&rotate(&sim, &[everywhere()]));
     drop(sim.take_journal());
@@ -127,34 +120,16 @@ fn calls_are_per_page_and_not_per_volume() {
     for operation in ["AssumeRole", "DescribeVolumes"] {
         assert_eq!(calls(&journal, operation), 6, "{operation}: one per scope");
     }
-    assert_eq!(
-        calls(&journal, "DescribeSnapshots"),
-        12,
-        "one look before, one after"
-    );
+    assert_eq!(calls(&journal, "DescribeSnapshots"), 12, "one look before, one after");
     assert_eq!(journal.len(), 324, "and nothing else");
 
     sim.advance(minutes(30));
     rotate(&sim, &[everywhere()]);
     let journal = sim.take_journal();
-    assert_eq!(
-        calls(&journal, "ModifySnapshotAttribute"),
-        300,
-        "one per share"
-    );
-    assert_eq!(
-        calls(&journal, "CreateTags"),
-        6,
-        "the record of shares is one call per scope"
-    );
-    let describes = journal
-        .iter()
-        .filter(|call| call.operation.starts_with("Describe"));
-    assert_eq!(
-        describes.count(),
-        6 * 5,
-        "volumes, own, shared, images, locks"
-    );
+    assert_eq!(calls(&journal, "ModifySnapshotAttribute"), 300, "one per share");
+    assert_eq!(calls(&journal, "CreateTags"), 6, "the record of shares is one call per scope");
+    let describes = journal.iter().filter(|call| call.operation.starts_with("Describe"));
+    assert_eq!(describes.count(), 6 * 5, "volumes, own, shared, images, locks");
 }
 
 #[test]
@@ -216,11 +191,7 @@ fn a_rotation_cut_off_after_any_call_is_finished_by_the_next() {
         }
         rotate(&sim, &policies);
         sim.advance(minutes(30)); // to be shared
-        let whole = drive(rotation(
-            &sim.aws_dying_after(&vault(), n),
-            &policies,
-            sim.now(),
-        ));
+        let whole = drive(rotation(&sim.aws_dying_after(&vault(), n), &policies, sim.now()));
         sim.advance(days(1)); // the next slot; those of the first are shared
         let dying = sim.aws_dying_after(&vault(), n);
         let cut = drive(rotation(&dying, &policies, sim.now())).is_none();
@@ -230,19 +201,12 @@ fn a_rotation_cut_off_after_any_call_is_finished_by_the_next() {
         sim.advance(minutes(30));
         quiet(&rotate(&sim, &policies));
         for record in sim.records() {
-            assert!(
-                record.shared_with.contains(&account(VAULT)),
-                "cut off after {n} calls"
-            );
+            assert!(record.shared_with.contains(&account(VAULT)), "cut off after {n} calls");
             assert_eq!(record.snapshot.tags[tags::SHARED_WITH], VAULT);
         }
         drop(sim.take_journal());
         rotate(&sim, &policies);
-        assert_eq!(
-            mutations(&sim),
-            Vec::<String>::new(),
-            "cut off after {n} calls"
-        );
+        assert_eq!(mutations(&sim), Vec::<String>::new(), "cut off after {n} calls");
         if !cut {
             assert!(n > 20, "{n}");
             return;
@@ -300,13 +264,11 @@ fn a_copying_cut_off_after_any_call_is_finished_by_the_next() {
 
 /// The answers to these calls are lost, though the calls are done.
 fn lose_answers(sim: &Sim, operation: &'static str) {
-    sim.on_call(move |call| {
-        if call.operation == operation {
-            Fault::DoButNoAnswer
-        } else {
-            Fault::None
-        }
-    });
+    sim.on_call(
+        move |call| {
+            if call.operation == operation { Fault::DoButNoAnswer } else { Fault::None }
+        },
+    );
 }
 
 #[test]
@@ -345,14 +307,8 @@ fn a_creation_of_which_nothing_is_known_is_told_and_not_repeated() {
     });
     let run = rotate(&sim, &[nightly(&json!({"Count": 1}))]);
     let told = failure(&run);
-    assert!(
-        told.starts_with("ActionsFailed: CreateSnapshot of vol-"),
-        "{told}"
-    );
-    assert!(
-        told.contains("no answer to CreateSnapshot: the connection was closed"),
-        "{told}"
-    );
+    assert!(told.starts_with("ActionsFailed: CreateSnapshot of vol-"), "{told}");
+    assert!(told.contains("no answer to CreateSnapshot: the connection was closed"), "{told}");
     sim.no_faults();
     quiet(&rotate(&sim, &[nightly(&json!({"Count": 1}))]));
     assert_eq!(calls(&sim.take_journal(), "CreateSnapshot"), 1);
@@ -363,24 +319,14 @@ fn a_creation_of_which_nothing_is_known_is_told_and_not_repeated() {
 fn a_creation_that_never_arrived_is_told_and_made_by_the_next_run() {
     let sim = sim();
     target(&sim);
-    sim.on_call(|call| {
-        if call.operation == "CreateSnapshot" {
-            Fault::NoAnswer
-        } else {
-            Fault::None
-        }
-    });
+    sim.on_call(
+        |call| {
+            if call.operation == "CreateSnapshot" { Fault::NoAnswer } else { Fault::None }
+        },
+    );
     let run = rotate(&sim, &[nightly(&json!({"Count": 1}))]);
-    assert!(
-        failure(&run).contains("no answer to CreateSnapshot"),
-        "{}",
-        failure(&run)
-    );
-    assert_eq!(
-        calls(&sim.take_journal(), "CreateSnapshot"),
-        1,
-        "never sent again blindly"
-    );
+    assert!(failure(&run).contains("no answer to CreateSnapshot"), "{}", failure(&run));
+    assert_eq!(calls(&sim.take_journal(), "CreateSnapshot"), 1, "never sent again blindly");
     sim.no_faults();
     quiet(&rotate(&sim, &[nightly(&json!({"Count": 1}))]));
     assert_each_once(&sim, 1, "");

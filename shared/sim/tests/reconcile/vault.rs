@@ -46,10 +46,8 @@ fn copies() -> Value {
 fn sharing() -> Value {
     policy(
         "daily",
-        &[
-            json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
-                 "ShareRules": [{"TargetAccounts": [VAULT]}]}),
-        ],
+        &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 2},
+                 "ShareRules": [{"TargetAccounts": [VAULT]}]})],
     )
 }
 
@@ -85,9 +83,7 @@ fn told_of(sim: &Sim, snapshot: &SnapshotId, owner: &str) -> CopyScope {
 
 fn copies_of(sim: &Sim, source: &SnapshotId) -> Vec<Record> {
     let records = sim.records().into_iter();
-    records
-        .filter(|it| it.copy_of.as_ref() == Some(source))
-        .collect()
+    records.filter(|it| it.copy_of.as_ref() == Some(source)).collect()
 }
 
 fn done(run: &Run, operation: &str) -> usize {
@@ -104,17 +100,11 @@ fn a_share_becomes_one_copy_per_rule() {
     let source = sim.records()[0].clone();
     let runs = answer_shares(&sim, &[copies()]);
     assert_eq!(runs.len(), 1);
-    assert_eq!(
-        (failure(&runs[0]).as_str(), done(&runs[0], "CopySnapshot")),
-        ("", 2)
-    );
+    assert_eq!((failure(&runs[0]).as_str(), done(&runs[0], "CopySnapshot")), ("", 2));
     for copy in copies_of(&sim, &source.snapshot.id) {
         let region = copy.region.to_string();
         let tags = &copy.snapshot.tags;
-        assert_eq!(
-            copy.snapshot.kms_key_id.as_deref(),
-            Some(key(&region).as_str())
-        );
+        assert_eq!(copy.snapshot.kms_key_id.as_deref(), Some(key(&region).as_str()));
         for (tag, value) in [
             (tags::POLICY, "vault"),
             (tags::RULE, region.as_str()),
@@ -130,22 +120,14 @@ fn a_share_becomes_one_copy_per_rule() {
     }
     sim.advance(hours(1));
     drop(sim.take_journal());
-    let again = copy(
-        &sim,
-        &[copies()],
-        told_of(&sim, &source.snapshot.id, MEMBER),
-    );
+    let again = copy(&sim, &[copies()], told_of(&sim, &source.snapshot.id, MEMBER));
     assert_eq!(again.report.status, Status::Succeeded);
     let settled = sweep(&sim, &[copies()]);
     assert_eq!(settled.report.status, Status::Succeeded);
     assert_eq!(mutations(&sim), Vec::<String>::new());
     let coverage = &settled.report.coverage;
     assert_eq!(coverage.len(), 2, "one line per Region");
-    assert!(
-        coverage
-            .iter()
-            .all(|it| it.volume_id == volume && it.age_minutes == Some(91))
-    );
+    assert!(coverage.iter().all(|it| it.volume_id == volume && it.age_minutes == Some(91)));
 }
 
 #[test]
@@ -175,39 +157,16 @@ fn what_no_policy_wants_is_held_with_the_reason() {
     let gone: SnapshotId = id("snap-0123456789abcdef0");
     let own = sim.snapshot(&vault(), &id("vol-01234567"), |_| {});
     for (snapshot, owner, why) in [
-        (
-            &stranger,
-            OTHER,
-            "no policy names 444444444444 as SnapshotOwner",
-        ),
-        (
-            &undescribed,
-            MEMBER,
-            "no policy's DescriptionRegex matches its description",
-        ),
-        (
-            &unshared,
-            MEMBER,
-            "not shared with this account, or not any more",
-        ),
-        (
-            &gone,
-            MEMBER,
-            "not shared with this account, or not any more",
-        ),
+        (&stranger, OTHER, "no policy names 444444444444 as SnapshotOwner"),
+        (&undescribed, MEMBER, "no policy's DescriptionRegex matches its description"),
+        (&unshared, MEMBER, "not shared with this account, or not any more"),
+        (&gone, MEMBER, "not shared with this account, or not any more"),
         (&own, VAULT, "this account's own snapshot, not a shared one"),
         // The event is a hint: EC2 says whose it is.
-        (
-            &stranger,
-            MEMBER,
-            "not shared with this account, or not any more",
-        ),
+        (&stranger, MEMBER, "not shared with this account, or not any more"),
     ] {
         let run = copy(&sim, &[copies()], told_of(&sim, snapshot, owner));
-        assert_eq!(
-            (failure(&run).as_str(), held(&run, snapshot)),
-            ("", vec![why.to_owned()])
-        );
+        assert_eq!((failure(&run).as_str(), held(&run, snapshot)), ("", vec![why.to_owned()]));
     }
     let run = sweep(&sim, &[copies()]);
     assert_eq!(failure(&run), "");
@@ -229,11 +188,7 @@ fn a_hostile_description_decides_nothing() {
         parameters["DescriptionRegex"] = json!("^Created for policy: ");
         let source = shared(&sim, |it| it.snapshot.description = description.into());
         let run = sweep(&sim, &[policy]);
-        assert_eq!(
-            (failure(&run).as_str(), done(&run, "CopySnapshot")),
-            ("", 2),
-            "{description}"
-        );
+        assert_eq!((failure(&run).as_str(), done(&run, "CopySnapshot")), ("", 2), "{description}");
         for copy in copies_of(&sim, &source) {
             let tags = &copy.snapshot.tags;
             assert_eq!(tags[tags::EXPIRES_AT], "2026-11-25T02:01:00Z");
@@ -256,10 +211,7 @@ fn a_forged_slot_does_not_pass_for_fresh_data_nor_expire_the_honest() {
     sim.advance(hours(1));
     let run = sweep(&sim, &[copies()]);
     assert!(
-        run.report
-            .coverage
-            .iter()
-            .all(|it| it.age_minutes == Some(60)),
+        run.report.coverage.iter().all(|it| it.age_minutes == Some(60)),
         "{:?}",
         run.report.coverage
     );
@@ -273,14 +225,8 @@ fn a_pending_source_waits() {
         let run = copy(&sim, &[copies()], what);
         let waiting = lines(&run, "CopySnapshot", OutcomeName::Deferred);
         assert_eq!(waiting.len(), 2);
-        assert_eq!(
-            waiting[0].error.as_ref().unwrap().message,
-            format!("{source} is pending")
-        );
-        assert_eq!(
-            (failure(&run).as_str(), run.report.status),
-            ("", Status::Incomplete)
-        );
+        assert_eq!(waiting[0].error.as_ref().unwrap().message, format!("{source} is pending"));
+        assert_eq!((failure(&run).as_str(), run.report.status), ("", Status::Incomplete));
     }
     sim.change(&source, |it| it.snapshot.state = State::Completed);
     assert_eq!(done(&sweep(&sim, &[copies()]), "CopySnapshot"), 2);
@@ -308,10 +254,7 @@ fn a_failed_copy_is_told_once_and_made_again() {
     });
     assert_eq!(failure(&sweep(&sim, &[copies()])), "", "EC2 has said yes");
     sim.advance(hours(1));
-    assert_eq!(
-        in_state(&sim, &scope(VAULT, REGIONS[0]), State::Error).len(),
-        1
-    );
+    assert_eq!(in_state(&sim, &scope(VAULT, REGIONS[0]), State::Error).len(), 1);
     sim.change_key(&sealed, |it| it.users.extend([account(VAULT)])); // the remedy
     let failed = copies_of(&sim, &source)[0].snapshot.id.clone();
     let run = sweep(&sim, &[copies()]);
@@ -325,17 +268,10 @@ fn a_failed_copy_is_told_once_and_made_again() {
     ] {
         assert!(told.contains(wanted), "{wanted}: {told}");
     }
-    assert_eq!(
-        (done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")),
-        (2, 0)
-    );
+    assert_eq!((done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")), (2, 0));
     sim.advance(hours(1));
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (failure(&run).as_str(), done(&run, "DeleteSnapshot")),
-        ("", 2),
-        "cleared away"
-    );
+    assert_eq!((failure(&run).as_str(), done(&run, "DeleteSnapshot")), ("", 2), "cleared away");
     drop(sim.take_journal());
     assert_eq!(failure(&sweep(&sim, &[copies()])), "");
     assert_eq!(mutations(&sim), Vec::<String>::new());
@@ -357,16 +293,10 @@ fn a_failed_copy_event_repairs_that_copy() {
         "snapshot_id": format!("arn:aws:ec2::{}:snapshot/{failed}", REGIONS[0])}});
     let event = CopyEvent::parse(&event).unwrap();
     let run = copy(&sim, &[copies()], event.what);
-    assert_eq!(
-        (done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")),
-        (1, 0)
-    );
+    assert_eq!((done(&run, "CopySnapshot"), done(&run, "DeleteSnapshot")), (1, 0));
     sim.advance(hours(1));
     sweep(&sim, &[copies()]);
-    assert!(
-        sim.record(&failed).is_none(),
-        "cleared away once there is a good one"
-    );
+    assert!(sim.record(&failed).is_none(), "cleared away once there is a good one");
 }
 
 #[test]
@@ -383,15 +313,9 @@ fn a_copy_that_keeps_failing_is_tried_once_an_hour_and_told_every_time() {
         let run = sweep(&sim, &[copies()]);
         copied += done(&run, "CopySnapshot");
         assert!(failure(&run).starts_with("ActionsFailed: "), "never quiet");
-        assert!(
-            copies_of(&sim, &source).len() <= 2 * 3,
-            "no heap of failed ones"
-        );
+        assert!(copies_of(&sim, &source).len() <= 2 * 3, "no heap of failed ones");
     }
-    assert!(
-        (2 * 4..=2 * 6).contains(&copied),
-        "{copied} copies in five hours to two Regions"
-    );
+    assert!((2 * 4..=2 * 6).contains(&copied), "{copied} copies in five hours to two Regions");
 }
 
 /// What a run says when the key of the first Region is as `change` makes it. The other Region is served.
@@ -407,16 +331,9 @@ fn with_key(change: impl FnOnce(&Sim, &mut Value)) -> String {
     let failed = lines(&run, "CopySnapshot", OutcomeName::Failed);
     assert_eq!(failed[0].source_snapshot_id.as_ref(), Some(&source));
     let told = failure(&run);
-    let start = format!(
-        "ActionsFailed: CopySnapshot of {source} in {VAULT}/{}: ",
-        REGIONS[0]
-    );
+    let start = format!("ActionsFailed: CopySnapshot of {source} in {VAULT}/{}: ", REGIONS[0]);
     assert!(told.starts_with(&start), "{told}");
-    assert_eq!(
-        calls(&sim.take_journal(), "CopySnapshot"),
-        1,
-        "EC2 is not even asked"
-    );
+    assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 1, "EC2 is not even asked");
     told[start.len()..].to_owned()
 }
 
@@ -480,15 +397,9 @@ fn a_key_of_another_region_is_refused_before_anything_runs() {
     let sim = world();
     shared(&sim, |_| {});
     let told = failure(&sweep(&sim, &[policy]));
-    assert!(
-        told.contains(REGIONS[0]) && told.contains(&key(REGIONS[1])),
-        "{told}"
-    );
+    assert!(told.contains(REGIONS[0]) && told.contains(&key(REGIONS[1])), "{told}");
     let copied = sim.records().into_iter().filter(|it| it.copy_of.is_some());
-    assert_eq!(
-        copied.filter(|it| it.region.as_str() == REGIONS[0]).count(),
-        0
-    );
+    assert_eq!(copied.filter(|it| it.region.as_str() == REGIONS[0]).count(), 0);
 }
 
 #[test]
@@ -553,25 +464,11 @@ fn a_copy_past_its_retention_is_not_made_again_while_the_source_is_still_shared(
     sweep(&sim, &[copies()]);
     sim.advance(days(2));
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (done(&run, "DeleteSnapshot"), done(&run, "CopySnapshot")),
-        (2, 0)
-    );
+    assert_eq!((done(&run, "DeleteSnapshot"), done(&run, "CopySnapshot")), (2, 0));
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (copies_of(&sim, &old).len(), copies_of(&sim, &young).len()),
-        (0, 2)
-    );
-    let why: Vec<_> = run
-        .report
-        .held
-        .iter()
-        .map(|it| it.reason.as_str())
-        .collect();
-    assert_eq!(
-        why,
-        ["past its retention, which ended at 2026-11-25T02:01:00Z"; 2]
-    );
+    assert_eq!((copies_of(&sim, &old).len(), copies_of(&sim, &young).len()), (0, 2));
+    let why: Vec<_> = run.report.held.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!(why, ["past its retention, which ended at 2026-11-25T02:01:00Z"; 2]);
     assert_eq!(run.report.status, Status::Succeeded);
     // Nor by the event, should it come again.
     let run = copy(&sim, &[copies()], told_of(&sim, &old, MEMBER));
@@ -589,10 +486,7 @@ fn a_source_that_goes_changes_nothing_in_the_vault() {
     sim.change(&unshared, |it| it.shared_with.clear());
     drop(sim.take_journal());
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (failure(&run).as_str(), run.report.status),
-        ("", Status::Succeeded)
-    );
+    assert_eq!((failure(&run).as_str(), run.report.status), ("", Status::Succeeded));
     assert_eq!(mutations(&sim), Vec::<String>::new());
     assert_eq!(copies_of(&sim, &deleted).len(), 2);
     assert_eq!(copies_of(&sim, &unshared).len(), 2);
@@ -610,15 +504,8 @@ fn copies_beyond_the_limit_of_a_region_wait() {
     assert_eq!(waiting.len(), 10);
     let why = &waiting[0].error.as_ref().unwrap().message;
     assert_eq!(why, "20 copies are in progress in eu-west-1");
-    assert_eq!(
-        (failure(&run).as_str(), run.report.status),
-        ("", Status::Incomplete)
-    );
-    assert_eq!(
-        calls(&sim.take_journal(), "CopySnapshot"),
-        40,
-        "EC2 is not even asked"
-    );
+    assert_eq!((failure(&run).as_str(), run.report.status), ("", Status::Incomplete));
+    assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 40, "EC2 is not even asked");
     // An event sees only its own, so EC2 has to say it.
     let source = shared(&sim, |_| {});
     let run = copy(&sim, &[copies()], told_of(&sim, &source, MEMBER));
@@ -626,10 +513,7 @@ fn copies_beyond_the_limit_of_a_region_wait() {
     assert_eq!(failure(&run), "");
     sim.advance(hours(1));
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (done(&run, "CopySnapshot"), run.report.status),
-        (12, Status::Succeeded)
-    );
+    assert_eq!((done(&run, "CopySnapshot"), run.report.status), (12, Status::Succeeded));
 }
 
 #[test]
@@ -649,12 +533,7 @@ fn a_dry_run_plans_and_does_nothing() {
     let run = run.unwrap().unwrap();
     assert_eq!(mutations(&sim), Vec::<String>::new());
     assert_eq!(run.report.status, Status::Planned);
-    assert!(
-        run.report
-            .actions
-            .iter()
-            .all(|it| it.outcome != OutcomeName::Done)
-    );
+    assert!(run.report.actions.iter().all(|it| it.outcome != OutcomeName::Done));
     assert_eq!(failure(&run), "");
 }
 
@@ -666,15 +545,8 @@ fn a_target_region_that_is_shut_stops_no_other() {
     let run = sweep(&sim, &[copies()]);
     assert_eq!(done(&run, "CopySnapshot"), 1);
     let told = failure(&run);
-    assert!(
-        told.starts_with("ScopesUnreadable: 222222222222/eu-west-1: "),
-        "{told}"
-    );
-    assert_eq!(
-        told.matches("eu-west-1: AWS refused").count(),
-        1,
-        "told once: {told}"
-    );
+    assert!(told.starts_with("ScopesUnreadable: 222222222222/eu-west-1: "), "{told}");
+    assert_eq!(told.matches("eu-west-1: AWS refused").count(), 1, "told once: {told}");
     sim.disable_region(&scope(VAULT, REGIONS[0]), false);
     assert_eq!(failure(&sweep(&sim, &[copies()])), "");
     assert_eq!(copies_of(&sim, &source).len(), 2);
@@ -693,17 +565,9 @@ fn nothing_expires_while_its_guards_cannot_be_read() {
     drop(sim.take_deletions());
     let fresh = shared(&sim, |_| {});
     let run = sweep(&sim, &[copies()]);
-    assert_eq!(
-        (sim.take_deletions().len(), done(&run, "CopySnapshot")),
-        (0, 2)
-    );
+    assert_eq!((sim.take_deletions().len(), done(&run, "CopySnapshot")), (0, 2));
     assert_eq!(copies_of(&sim, &fresh).len(), 2);
-    assert!(
-        run.report
-            .held
-            .iter()
-            .any(|it| it.reason.starts_with("cannot tell whether an AMI"))
-    );
+    assert!(run.report.held.iter().any(|it| it.reason.starts_with("cannot tell whether an AMI")));
 }
 
 #[test]
@@ -712,9 +576,7 @@ fn a_copy_that_something_needs_does_not_expire() {
         |it| it.image = Some("ami-1".into()),
         |it| it.locked = true,
         |it| {
-            it.snapshot
-                .tags
-                .insert("aws:backup:source-resource".into(), "x".into());
+            it.snapshot.tags.insert("aws:backup:source-resource".into(), "x".into());
         },
         |it| drop(it.snapshot.tags.remove(tags::SOURCE_VOLUME)),
     ];
@@ -742,26 +604,14 @@ fn of_a_policy_that_is_gone_or_disabled_what_is_left() {
     let mut disabled = copies();
     disabled["State"] = json!("DISABLED");
     sweep(&sim, &[disabled]);
-    assert_eq!(
-        sim.take_deletions().len(),
-        0,
-        "a disabled policy does nothing"
-    );
+    assert_eq!(sim.take_deletions().len(), 0, "a disabled policy does nothing");
     let mut other = copies();
     other["Name"] = json!("other");
     other["PolicyDetails"]["EventSource"]["Parameters"]["SnapshotOwner"] = json!([OTHER]);
     let run = sweep(&sim, &[other.clone(), json!({"PolicyDetails": 1})]);
     assert!(failure(&run).starts_with("InvalidPolicy"));
-    assert_eq!(
-        sim.take_deletions().len(),
-        0,
-        "the broken document could be theirs"
-    );
+    assert_eq!(sim.take_deletions().len(), 0, "the broken document could be theirs");
     let run = sweep(&sim, &[other]);
     assert_eq!(failure(&run), "");
-    assert_eq!(
-        sim.take_deletions().len(),
-        2 * 2,
-        "all but the newest in each Region"
-    );
+    assert_eq!(sim.take_deletions().len(), 2 * 2, "all but the newest in each Region");
 }

@@ -91,22 +91,14 @@ fn schedules() -> impl Strategy<Value = Vec<Rules>> {
 
 fn wishes() -> impl Strategy<Value = Wishes> {
     let enabled = prop_oneof![4 => Just(true), 1 => Just(false)];
-    (
-        [schedules(), schedules()],
-        [enabled.clone(), enabled],
-        any::<bool>(),
-        1_u32..4,
-        1_usize..3,
-    )
-        .prop_map(
-            |(policies, enabled, both, copies_days, copies_minimum)| Wishes {
-                policies,
-                enabled,
-                both,
-                copies_days,
-                copies_minimum,
-            },
-        )
+    ([schedules(), schedules()], [enabled.clone(), enabled], any::<bool>(), 1_u32..4, 1_usize..3)
+        .prop_map(|(policies, enabled, both, copies_days, copies_minimum)| Wishes {
+            policies,
+            enabled,
+            both,
+            copies_days,
+            copies_minimum,
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -229,17 +221,11 @@ impl Story {
         let volumes: Vec<_> = (0..volumes).map(|_| target(&sim)).collect();
         let mut strangers = BTreeSet::new();
         let tagged = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
         for (account, tags) in [
             (MEMBER, tagged(&[])),
-            (
-                MEMBER,
-                tagged(&[(tags::POLICY, "a"), (tags::SCHEDULE, "1")]),
-            ),
+            (MEMBER, tagged(&[(tags::POLICY, "a"), (tags::SCHEDULE, "1")])),
             (
                 MEMBER,
                 tagged(&[
@@ -269,17 +255,11 @@ impl Story {
                 it.snapshot.tags.extend(tags);
                 it.snapshot.start_time = at("2020-01-01T00:00:00Z");
                 if account == OTHER {
-                    it.shared_with
-                        .extend([self::account(MEMBER), self::account(VAULT)]);
+                    it.shared_with.extend([self::account(MEMBER), self::account(VAULT)]);
                 }
             }));
         }
-        Self {
-            sim,
-            wishes,
-            volumes,
-            strangers,
-        }
+        Self { sim, wishes, volumes, strangers }
     }
 
     fn record(&self, index: Index) -> Option<SnapshotId> {
@@ -302,12 +282,7 @@ impl Story {
             Step::SweepTwiceAtOnce(seed) => self.sweep_at_once(2, *seed),
             Step::SweepAndDie(calls) => {
                 let aws = sim.aws_dying_after(&vault(), *calls);
-                drop(drive(copying(
-                    &aws,
-                    &documents,
-                    CopyScope::Sweep,
-                    sim.now(),
-                )));
+                drop(drive(copying(&aws, &documents, CopyScope::Sweep, sim.now())));
             }
             Step::AnswerShares => drop(answer_shares(&sim, &documents)),
             Step::Advance(n) => sim.advance(hours(*n)),
@@ -432,10 +407,7 @@ impl Story {
                 it.policy == claim.policy && !it.schedules.is_disjoint(&claim.schedules)
             });
             let n = alike.count();
-            assert!(
-                n >= rules.minimum,
-                "{n} newer than {gone:?} stay, under {rules:?}"
-            );
+            assert!(n >= rules.minimum, "{n} newer than {gone:?} stay, under {rules:?}");
         }
     }
 
@@ -460,15 +432,9 @@ impl Story {
                 && claims(it).is_some_and(|theirs| theirs.source_volume == claim.source_volume)
         });
         let n = completed.count();
-        assert!(
-            n >= self.wishes.copies_minimum,
-            "{n} copies of the volume stay: {gone:?}"
-        );
+        assert!(n >= self.wishes.copies_minimum, "{n} copies of the volume stay: {gone:?}");
         let expires_at = tags::expires_at(&gone.tags);
-        assert!(
-            expires_at.is_some_and(|it| it <= self.sim.now()),
-            "{gone:?}"
-        );
+        assert!(expires_at.is_some_and(|it| it <= self.sim.now()), "{gone:?}");
     }
 
     /// From now on everything works: runs and time make it right.

@@ -14,9 +14,7 @@ async fn a_snapshot_is_shared_with_one_account_per_call() {
     let aws = Script::default().on(action, [done(action), done(action)]);
     let accounts = ids(&["999999999999", "012345678901"]);
     let ec2 = aws.ec2().await;
-    ec2.share_snapshot(&id("snap-00000001"), &accounts)
-        .await
-        .unwrap();
+    ec2.share_snapshot(&id("snap-00000001"), &accounts).await.unwrap();
     let sent = aws.sent(action);
     for (sent, account) in sent.iter().zip(["012345678901", "999999999999"]) {
         assert_eq!(
@@ -39,10 +37,7 @@ async fn sharing_ends_with_the_first_refusal() {
     let aws = Script::default().on(action, [refused(400, "OperationNotPermitted", message)]);
     let accounts = ids(&["999999999999", "012345678901"]);
     let ec2 = aws.ec2().await;
-    let err = ec2
-        .share_snapshot(&id("snap-00000001"), &accounts)
-        .await
-        .unwrap_err();
+    let err = ec2.share_snapshot(&id("snap-00000001"), &accounts).await.unwrap_err();
     assert_eq!(aws.actions().len(), 1);
     assert_refused(
         &err,
@@ -60,11 +55,7 @@ async fn many_snapshots_are_tagged_in_one_call() {
     let snapshots: Vec<SnapshotId> = (0..500).map(|n| id(&format!("snap-{n:08x}"))).collect();
     let tags = [("snapferry:shared-with", "2"), ("a", "1")];
     let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    aws.ec2()
-        .await
-        .create_tags(&snapshots, &tags.into())
-        .await
-        .unwrap();
+    aws.ec2().await.create_tags(&snapshots, &tags.into()).await.unwrap();
     let mut want: Vec<String> = snapshots
         .iter()
         .zip(1..)
@@ -80,15 +71,8 @@ async fn many_snapshots_are_tagged_in_one_call() {
 #[tokio::test]
 async fn one_snapshot_is_deleted() {
     let aws = Script::default().on("DeleteSnapshot", [done("DeleteSnapshot")]);
-    aws.ec2()
-        .await
-        .delete_snapshot(&id("snap-00000001"))
-        .await
-        .unwrap();
-    assert_eq!(
-        aws.sent("DeleteSnapshot")[0].parameters(),
-        ["SnapshotId=snap-00000001"]
-    );
+    aws.ec2().await.delete_snapshot(&id("snap-00000001")).await.unwrap();
+    assert_eq!(aws.sent("DeleteSnapshot")[0].parameters(), ["SnapshotId=snap-00000001"]);
 }
 
 #[tokio::test]
@@ -98,11 +82,7 @@ async fn a_snapshot_that_is_gone_is_deleted() {
     // The second: it happened, the answer was lost, and the SDK asked again.
     for answers in [vec![gone()], vec![Answer::Reset, gone()]] {
         let aws = Script::default().on("DeleteSnapshot", answers.clone());
-        aws.ec2()
-            .await
-            .delete_snapshot(&id("snap-00000001"))
-            .await
-            .unwrap();
+        aws.ec2().await.delete_snapshot(&id("snap-00000001")).await.unwrap();
         assert_eq!(aws.actions().len(), answers.len());
     }
 }
@@ -112,18 +92,8 @@ async fn what_cannot_be_deleted_says_why() {
     let in_use = "The snapshot snap-00000001 is currently in use by ami-00000001";
     for (code, status, message, kind) in [
         ("InvalidSnapshot.InUse", 400, in_use, ErrorKind::InUse),
-        (
-            "UnauthorizedOperation",
-            403,
-            "You are not authorized.",
-            ErrorKind::AccessDenied,
-        ),
-        (
-            "OperationNotPermitted",
-            400,
-            "It is locked.",
-            ErrorKind::InUse,
-        ),
+        ("UnauthorizedOperation", 403, "You are not authorized.", ErrorKind::AccessDenied),
+        ("OperationNotPermitted", 400, "It is locked.", ErrorKind::InUse),
     ] {
         let aws = Script::default().on("DeleteSnapshot", [refused(status, code, message)]);
         let ec2 = aws.ec2().await;
@@ -145,13 +115,9 @@ async fn what_changes_nothing_the_second_time_is_tried_again() {
             .on("DeleteSnapshot", [fault, done("DeleteSnapshot")]);
         let ec2 = aws.ec2().await;
         let snapshot = id("snap-00000001");
-        ec2.share_snapshot(&snapshot, &ids(&["999999999999"]))
-            .await
-            .unwrap();
+        ec2.share_snapshot(&snapshot, &ids(&["999999999999"])).await.unwrap();
         let tags = [("a".to_owned(), "1".to_owned())].into();
-        ec2.create_tags(std::slice::from_ref(&snapshot), &tags)
-            .await
-            .unwrap();
+        ec2.create_tags(std::slice::from_ref(&snapshot), &tags).await.unwrap();
         ec2.delete_snapshot(&snapshot).await.unwrap();
         assert_eq!(aws.actions().len(), 6);
     }

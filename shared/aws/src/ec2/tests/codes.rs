@@ -60,29 +60,17 @@ const CODES: [(ErrorKind, u16, &[&str]); 9] = [
             "SnapshotCreationPerVolumeRateExceeded",
         ],
     ),
-    (
-        ErrorKind::NotReady,
-        400,
-        &["IncorrectState", "InvalidState", "ConcurrentTagAccess"],
-    ),
+    (ErrorKind::NotReady, 400, &["IncorrectState", "InvalidState", "ConcurrentTagAccess"]),
     (
         ErrorKind::NotFound,
         400,
-        &[
-            "InvalidSnapshot.NotFound",
-            "InvalidVolume.NotFound",
-            "NotFoundException",
-        ],
+        &["InvalidSnapshot.NotFound", "InvalidVolume.NotFound", "NotFoundException"],
     ),
     (ErrorKind::InUse, 400, &["InvalidSnapshot.InUse"]),
     (
         ErrorKind::KeyUnusable,
         400,
-        &[
-            "CustomerKeyHasBeenRevoked",
-            "KMSInvalidStateException",
-            "DisabledException",
-        ],
+        &["CustomerKeyHasBeenRevoked", "KMSInvalidStateException", "DisabledException"],
     ),
     (
         ErrorKind::Internal,
@@ -112,11 +100,7 @@ const INVALID: [&str; 5] = [
 
 async fn read(answer: Answer) -> Ec2Error {
     let aws = Script::default().on("DescribeVolumes", [answer]);
-    let sdk = aws
-        .sdk()
-        .into_builder()
-        .retry_config(RetryConfig::disabled())
-        .build();
+    let sdk = aws.sdk().into_builder().retry_config(RetryConfig::disabled()).build();
     let which = VolumeFilter::TagKeys(["Backup".to_owned()].into());
     home_ec2(&invocation(sdk, Duration::from_mins(1)))
         .await
@@ -142,11 +126,7 @@ async fn every_code_of_the_table_means_the_same_in_a_real_answer() {
 #[tokio::test]
 async fn an_answer_without_a_code_is_none() {
     let page = "<html><body><h1>403 Forbidden</h1></body></html>";
-    for (status, body) in [
-        (403, page),
-        (403, ""),
-        (400, "<Response><Errors/></Response>"),
-    ] {
+    for (status, body) in [(403, page), (403, ""), (400, "<Response><Errors/></Response>")] {
         let err = read(Answer::Http(status, body.into())).await;
         assert_no_answer(&err, "DescribeVolumes", "");
     }

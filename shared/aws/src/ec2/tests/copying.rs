@@ -14,19 +14,12 @@ fn request() -> CopySnapshot {
         encrypted: true,
         kms_key: Some(id(KEY)),
         completion_duration_minutes: Some(90),
-        tags: [
-            ("b".to_owned(), "2".to_owned()),
-            ("a".to_owned(), "1".to_owned()),
-        ]
-        .into(),
+        tags: [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())].into(),
     }
 }
 
 fn copied() -> Answer {
-    ok(
-        "CopySnapshot",
-        "<snapshotId>snap-0a1b2c3d4e5f60718</snapshotId>",
-    )
+    ok("CopySnapshot", "<snapshotId>snap-0a1b2c3d4e5f60718</snapshotId>")
 }
 
 async fn in_ireland(aws: &Script) -> AwsEc2 {
@@ -37,19 +30,12 @@ async fn in_ireland(aws: &Script) -> AwsEc2 {
 #[tokio::test]
 async fn the_destination_is_asked_and_told_the_source() {
     let aws = Script::default().on("CopySnapshot", [copied()]);
-    let made = in_ireland(&aws)
-        .await
-        .copy_snapshot(&request())
-        .await
-        .unwrap();
+    let made = in_ireland(&aws).await.copy_snapshot(&request()).await.unwrap();
     assert_eq!(made, id("snap-0a1b2c3d4e5f60718"));
     let sent = &aws.sent("CopySnapshot")[0];
     assert_eq!(sent.host, "ec2.eu-west-1.amazonaws.com");
     let signature = &sent.headers["authorization"];
-    assert!(
-        signature.contains("/eu-west-1/ec2/aws4_request"),
-        "{signature}"
-    );
+    assert!(signature.contains("/eu-west-1/ec2/aws4_request"), "{signature}");
     assert_eq!(
         sent.parameters(),
         [
@@ -95,11 +81,7 @@ async fn what_is_not_wanted_is_not_sent() {
 #[tokio::test]
 async fn only_throttling_is_tried_again() {
     let aws = Script::default().on("CopySnapshot", [throttled(), throttled(), copied()]);
-    in_ireland(&aws)
-        .await
-        .copy_snapshot(&request())
-        .await
-        .unwrap();
+    in_ireland(&aws).await.copy_snapshot(&request()).await.unwrap();
     assert_eq!(aws.actions().len(), 3);
     for answer in [
         Answer::TimedOut,
@@ -110,11 +92,7 @@ async fn only_throttling_is_tried_again() {
         ok("CopySnapshot", ""),
     ] {
         let aws = Script::default().on("CopySnapshot", [answer]);
-        let err = in_ireland(&aws)
-            .await
-            .copy_snapshot(&request())
-            .await
-            .unwrap_err();
+        let err = in_ireland(&aws).await.copy_snapshot(&request()).await.unwrap_err();
         assert_no_answer(&err, "CopySnapshot", "");
         assert_eq!(aws.actions().len(), 1, "{err:?}");
     }
@@ -125,11 +103,7 @@ async fn the_limit_of_copies_in_progress_passes() {
     let message = "Too many snapshot copies in progress. The limit is 20.";
     let answer = refused(400, "ResourceLimitExceeded", message);
     let aws = Script::default().on("CopySnapshot", [answer]);
-    let err = in_ireland(&aws)
-        .await
-        .copy_snapshot(&request())
-        .await
-        .unwrap_err();
+    let err = in_ireland(&aws).await.copy_snapshot(&request()).await.unwrap_err();
     assert_eq!(aws.actions().len(), 1);
     assert!(err.kind().passes());
     assert_refused(
@@ -150,11 +124,7 @@ async fn every_partition_has_its_own_hosts() {
         ("us-gov-west-1", "ec2.us-gov-west-1.amazonaws.com"),
     ] {
         let aws = Script::default().on("CopySnapshot", [copied()]);
-        let ec2 = aws
-            .aws()
-            .connect(&Access::default(), &id(region))
-            .await
-            .unwrap();
+        let ec2 = aws.aws().connect(&Access::default(), &id(region)).await.unwrap();
         ec2.copy_snapshot(&request()).await.unwrap();
         assert_eq!(aws.sent("CopySnapshot")[0].host, host);
     }

@@ -14,14 +14,10 @@ fn request() -> CreateSnapshot {
     CreateSnapshot {
         volume: id("vol-0123456789abcdef0"),
         description: "Created for policy: daily & more=100% +ä".into(),
-        tags: [
-            ("snapferry:slot", "2026-11-22T02:00:00Z"),
-            ("Name", "web 1"),
-            ("empty", ""),
-        ]
-        .map(tag)
-        .into_iter()
-        .collect::<Tags>(),
+        tags: [("snapferry:slot", "2026-11-22T02:00:00Z"), ("Name", "web 1"), ("empty", "")]
+            .map(tag)
+            .into_iter()
+            .collect::<Tags>(),
     }
 }
 
@@ -42,12 +38,7 @@ async fn the_snapshot_is_made_with_its_tags_in_one_call() {
     let sent = &aws.sent("CreateSnapshot")[0];
     assert_eq!(sent.method, "POST");
     assert_eq!(sent.host, "ec2.eu-central-1.amazonaws.com");
-    assert!(
-        sent.body
-            .starts_with("Action=CreateSnapshot&Version=2016-11-15&"),
-        "{}",
-        sent.body
-    );
+    assert!(sent.body.starts_with("Action=CreateSnapshot&Version=2016-11-15&"), "{}", sent.body);
     assert_eq!(
         sent.parameters(),
         [
@@ -77,12 +68,7 @@ async fn throttled_twice_it_is_sent_again_and_makes_one() {
 #[tokio::test]
 async fn throttled_five_times_it_is_left_to_the_next_run() {
     let aws = Script::default().on("CreateSnapshot", vec![throttled(); 5]);
-    let err = aws
-        .ec2()
-        .await
-        .create_snapshot(&request())
-        .await
-        .unwrap_err();
+    let err = aws.ec2().await.create_snapshot(&request()).await.unwrap_err();
     assert!(err.kind().passes());
     assert_refused(
         &err,
@@ -99,36 +85,19 @@ async fn where_it_may_have_happened_it_is_sent_once() {
         (Answer::TimedOut, "no byte for 20 s"),
         (Answer::Reset, "connection reset by peer"),
         (broken(), REQUEST_ID),
-        (
-            refused(503, "Unavailable", "The server is overloaded."),
-            "The server is overloaded.",
-        ),
-        (
-            refused(500, "CodeOfTomorrow", "Whatever."),
-            "CodeOfTomorrow",
-        ),
+        (refused(503, "Unavailable", "The server is overloaded."), "The server is overloaded."),
+        (refused(500, "CodeOfTomorrow", "Whatever."), "CodeOfTomorrow"),
         (refused(400, "InternalFailure", "Odd."), "InternalFailure"),
         (Answer::Http(503, page.into()), ""),
         (Answer::Http(502, String::new()), ""),
         // What is left of its id is a whole id, of an older form.
         (cut(&created(), "4e5f60718"), "the answer breaks off after "),
-        (
-            Answer::Http(200, String::new()),
-            "the answer breaks off after 0 bytes",
-        ),
-        (
-            Answer::Http(200, page.into()),
-            "the answer breaks off after ",
-        ),
+        (Answer::Http(200, String::new()), "the answer breaks off after 0 bytes"),
+        (Answer::Http(200, page.into()), "the answer breaks off after "),
         (ok("CreateSnapshot", ""), "the answer has the snapshot \"\""),
     ] {
         let aws = Script::default().on("CreateSnapshot", [answer.clone()]);
-        let err = aws
-            .ec2()
-            .await
-            .create_snapshot(&request())
-            .await
-            .unwrap_err();
+        let err = aws.ec2().await.create_snapshot(&request()).await.unwrap_err();
         assert_eq!(aws.actions(), ["CreateSnapshot"], "{answer:?}");
         assert_no_answer(&err, "CreateSnapshot", text);
     }
@@ -137,9 +106,8 @@ async fn where_it_may_have_happened_it_is_sent_once() {
 #[tokio::test]
 async fn an_attempt_that_takes_too_long_is_not_repeated() {
     let aws = Script::default().on("CreateSnapshot", [Answer::Never]);
-    let soon = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_millis(300))
-        .build();
+    let soon =
+        TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300)).build();
     let sdk = aws.sdk().into_builder().timeout_config(soon).build();
     let ec2 = home_ec2(&invocation(sdk, Duration::from_mins(1))).await;
     let err = ec2.create_snapshot(&request()).await.unwrap_err();
@@ -153,16 +121,8 @@ async fn a_refusal_brings_awss_words_and_the_request_id_of_the_header() {
         111111111111:assumed-role/snapferry/rotate is not authorized to perform: ec2:CreateSnapshot";
     let answer = refused(403, "UnauthorizedOperation", message);
     let aws = Script::default().on("CreateSnapshot", [answer]);
-    let err = aws
-        .ec2()
-        .await
-        .create_snapshot(&request())
-        .await
-        .unwrap_err();
-    let code = (
-        "UnauthorizedOperation",
-        "59dbff89-35bd-4eac-99ed-be587EXAMPLE",
-    );
+    let err = aws.ec2().await.create_snapshot(&request()).await.unwrap_err();
+    let code = ("UnauthorizedOperation", "59dbff89-35bd-4eac-99ed-be587EXAMPLE");
     assert_eq!(err.code(), Some(code));
     assert_refused(
         &err,
@@ -183,12 +143,7 @@ async fn a_quota_is_not_tried_again_within_the_run() {
     ] {
         let answer = refused(400, code, "The maximum per volume has been exceeded.");
         let aws = Script::default().on("CreateSnapshot", [answer]);
-        let err = aws
-            .ec2()
-            .await
-            .create_snapshot(&request())
-            .await
-            .unwrap_err();
+        let err = aws.ec2().await.create_snapshot(&request()).await.unwrap_err();
         assert_eq!(aws.actions(), ["CreateSnapshot"]);
         assert_eq!(err.kind(), ErrorKind::QuotaExceeded);
     }

@@ -22,11 +22,7 @@ fn key(manager: &str, state: &str) -> Answer {
 #[tokio::test]
 async fn a_key_is_described_in_the_region_of_the_client() {
     let aws = Script::default().on("DescribeKey", [key("CUSTOMER", "Enabled")]);
-    let ec2 = aws
-        .aws()
-        .connect(&Access::default(), &id("eu-west-1"))
-        .await
-        .unwrap();
+    let ec2 = aws.aws().connect(&Access::default(), &id("eu-west-1")).await.unwrap();
     let found = ec2.describe_key("alias/vault").await.unwrap();
     let want = Key {
         arn: ARN.into(),
@@ -43,24 +39,15 @@ async fn a_key_is_described_in_the_region_of_the_client() {
 
 #[tokio::test]
 async fn who_manages_a_key_and_its_state_are_awss_words() {
-    let states = [
-        "Enabled",
-        "Disabled",
-        "PendingDeletion",
-        "PendingImport",
-        "Unavailable",
-        "Tomorrow",
-    ];
+    let states =
+        ["Enabled", "Disabled", "PendingDeletion", "PendingImport", "Unavailable", "Tomorrow"];
     for state in states {
         let answers = [key("AWS", state), key("CUSTOMER", state)];
         let aws = Script::default().on("DescribeKey", answers);
         let ec2 = aws.ec2().await;
         for aws_managed in [true, false] {
             let found = ec2.describe_key(ARN).await.unwrap();
-            assert_eq!(
-                (found.state.as_str(), found.aws_managed),
-                (state, aws_managed)
-            );
+            assert_eq!((found.state.as_str(), found.aws_managed), (state, aws_managed));
         }
     }
 }
@@ -68,27 +55,14 @@ async fn who_manages_a_key_and_its_state_are_awss_words() {
 #[tokio::test]
 async fn a_key_that_kms_does_not_tell_about_is_no_key() {
     for (code, message, kind) in [
-        (
-            "NotFoundException",
-            format!("Key '{ARN}' does not exist"),
-            ErrorKind::NotFound,
-        ),
-        (
-            "AccessDeniedException",
-            "User is not authorized".into(),
-            ErrorKind::AccessDenied,
-        ),
-        (
-            "InvalidArnException",
-            "Invalid ARN".into(),
-            ErrorKind::Invalid,
-        ),
+        ("NotFoundException", format!("Key '{ARN}' does not exist"), ErrorKind::NotFound),
+        ("AccessDeniedException", "User is not authorized".into(), ErrorKind::AccessDenied),
+        ("InvalidArnException", "Invalid ARN".into(), ErrorKind::Invalid),
     ] {
         // AWS writes the code with and without its namespace, the message with a small or a capital M.
-        for (code_as, name) in [
-            (code.to_owned(), "message"),
-            (format!("com.amazonaws.kms#{code}"), "Message"),
-        ] {
+        for (code_as, name) in
+            [(code.to_owned(), "message"), (format!("com.amazonaws.kms#{code}"), "Message")]
+        {
             let answer = json(400, json!({"__type": code_as, name: message}));
             let aws = Script::default().on("DescribeKey", [answer]);
             let err = aws.ec2().await.describe_key(ARN).await.unwrap_err();
@@ -102,14 +76,8 @@ async fn a_key_that_kms_does_not_tell_about_is_no_key() {
 
 #[tokio::test]
 async fn kms_is_asked_again_after_a_fault() {
-    let fault = json(
-        500,
-        json!({"__type": "KMSInternalException", "message": "try later"}),
-    );
-    let throttled = json(
-        400,
-        json!({"__type": "ThrottlingException", "message": "Rate exceeded"}),
-    );
+    let fault = json(500, json!({"__type": "KMSInternalException", "message": "try later"}));
+    let throttled = json(400, json!({"__type": "ThrottlingException", "message": "Rate exceeded"}));
     let answers = [fault, Answer::Reset, throttled, key("CUSTOMER", "Enabled")];
     let aws = Script::default().on("DescribeKey", answers);
     aws.ec2().await.describe_key(ARN).await.unwrap();

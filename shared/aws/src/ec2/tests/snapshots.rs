@@ -77,22 +77,16 @@ async fn own_ones_are_found_by_the_value_of_a_tag_and_nothing_is_a_wildcard() {
 async fn what_others_share_is_found_by_owner() {
     let owners = ids(&["999999999999", "012345678901"]);
     let sent = asked(SnapshotFilter::SharedBy { owners, ids: None }, 1).await;
-    let want = [
-        "MaxResults=1000",
-        "Owner.1=012345678901",
-        "Owner.2=999999999999",
-        "RestorableBy.1=self",
-    ];
+    let want =
+        ["MaxResults=1000", "Owner.1=012345678901", "Owner.2=999999999999", "RestorableBy.1=self"];
     assert_eq!(sent, [want]);
 }
 
 #[tokio::test]
 async fn what_others_share_is_found_by_owner_and_id() {
     let owners = ids(&["012345678901"]);
-    let which = SnapshotFilter::SharedBy {
-        owners,
-        ids: Some(ids(&["snap-00000002", "snap-00000001"])),
-    };
+    let which =
+        SnapshotFilter::SharedBy { owners, ids: Some(ids(&["snap-00000002", "snap-00000001"])) };
     let want = [
         "Filter.1.Name=snapshot-id", // SnapshotId.1 would be an error where it is gone
         "Filter.1.Value.1=snap-00000001",
@@ -118,17 +112,9 @@ async fn more_than_200_are_several_calls() {
         assert_eq!(sent.iter().map(values).collect::<Vec<_>>(), [200, 200, 1]);
         let others: BTreeSet<Vec<String>> = sent
             .into_iter()
-            .map(|call| {
-                call.into_iter()
-                    .filter(|it| !it.contains(".Value."))
-                    .collect()
-            })
+            .map(|call| call.into_iter().filter(|it| !it.contains(".Value.")).collect())
             .collect();
-        assert_eq!(
-            others.len(),
-            1,
-            "but for the values they are the same: {others:?}"
-        );
+        assert_eq!(others.len(), 1, "but for the values they are the same: {others:?}");
     }
 }
 
@@ -137,36 +123,11 @@ async fn nobody_and_nothing_is_no_call() {
     // To EC2 no owner is every owner, and no filter is every snapshot.
     let some = Some(ids(&["snap-00000001"]));
     let nobody = BTreeSet::new;
-    asked(
-        SnapshotFilter::SharedBy {
-            owners: nobody(),
-            ids: None,
-        },
-        0,
-    )
-    .await;
-    asked(
-        SnapshotFilter::SharedBy {
-            owners: nobody(),
-            ids: some,
-        },
-        0,
-    )
-    .await;
+    asked(SnapshotFilter::SharedBy { owners: nobody(), ids: None }, 0).await;
+    asked(SnapshotFilter::SharedBy { owners: nobody(), ids: some }, 0).await;
     let owners = ids(&["012345678901"]);
-    asked(
-        SnapshotFilter::SharedBy {
-            owners,
-            ids: Some(BTreeSet::new()),
-        },
-        0,
-    )
-    .await;
-    asked(
-        SnapshotFilter::TagValues("snapferry:slot", BTreeSet::new()),
-        0,
-    )
-    .await;
+    asked(SnapshotFilter::SharedBy { owners, ids: Some(BTreeSet::new()) }, 0).await;
+    asked(SnapshotFilter::TagValues("snapferry:slot", BTreeSet::new()), 0).await;
 }
 
 #[tokio::test]
@@ -175,10 +136,7 @@ async fn every_page_is_read_and_a_throttled_one_is_asked_for_again() {
     let last = page(&item("snap-00000002", ""), "<nextToken/>");
     let aws = Script::default().on("DescribeSnapshots", [first, throttled(), last]);
     let ec2 = aws.ec2().await;
-    let found = ec2
-        .describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY))
-        .await
-        .unwrap();
+    let found = ec2.describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY)).await.unwrap();
     let found: Vec<_> = found.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(found, ["snap-00000001", "snap-00000002"]);
     let tokens: Vec<_> = aws
@@ -198,72 +156,33 @@ async fn every_member_arrives() {
     let answer = page(&item("snap-0a1b2c3d4e5f60718", more), "");
     let aws = Script::default().on("DescribeSnapshots", [answer]);
     let ec2 = aws.ec2().await;
-    let found = ec2
-        .describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY))
-        .await
-        .unwrap();
-    let [snapshot] = found.as_slice() else {
-        panic!("{found:?}")
-    };
+    let found = ec2.describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY)).await.unwrap();
+    let [snapshot] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(snapshot.id, id("snap-0a1b2c3d4e5f60718"));
     assert_eq!(snapshot.volume_id, id("vol-00000001"));
-    assert_eq!(
-        snapshot.owner.as_str(),
-        "012345678901",
-        "with its leading zero"
-    );
+    assert_eq!(snapshot.owner.as_str(), "012345678901", "with its leading zero");
     assert_eq!(snapshot.state, State::Error);
-    assert_eq!(
-        snapshot.state_message.as_deref(),
-        Some("Given key ID is not accessible")
-    );
+    assert_eq!(snapshot.state_message.as_deref(), Some("Given key ID is not accessible"));
     assert_eq!(snapshot.start_time.to_string(), "2026-11-22T02:00:07Z");
     assert_eq!(snapshot.description, "Created for policy: daily");
     assert!(snapshot.encrypted);
     assert_eq!(snapshot.kms_key_id.as_deref(), Some("arn:aws:kms:key"));
-    assert_eq!(
-        snapshot.tags,
-        [("Name".to_owned(), "web & 1".to_owned())].into()
-    );
+    assert_eq!(snapshot.tags, [("Name".to_owned(), "web & 1".to_owned())].into());
 }
 
 #[tokio::test]
 async fn a_state_of_tomorrow_is_none_of_ours() {
-    let states = [
-        "completed",
-        "pending",
-        "error",
-        "recoverable",
-        "recovering",
-        "tomorrow",
-        "",
-    ];
+    let states = ["completed", "pending", "error", "recoverable", "recovering", "tomorrow", ""];
     let items: String = states
         .iter()
-        .map(|it| {
-            item(
-                "snap-00000001",
-                &format!("<status>{it}</status><statusMessage/>"),
-            )
-        })
+        .map(|it| item("snap-00000001", &format!("<status>{it}</status><statusMessage/>")))
         .collect();
     let aws = Script::default().on("DescribeSnapshots", [page(&items, "")]);
     let ec2 = aws.ec2().await;
-    let found = ec2
-        .describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY))
-        .await
-        .unwrap();
+    let found = ec2.describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY)).await.unwrap();
     let states: Vec<_> = found.iter().map(|it| it.state).collect();
     let other = State::Other;
-    let want = [
-        State::Completed,
-        State::Pending,
-        State::Error,
-        other,
-        other,
-        other,
-        other,
-    ];
+    let want = [State::Completed, State::Pending, State::Error, other, other, other, other];
     assert_eq!(states, want);
     assert!(found.iter().all(|it| it.state_message.is_none()));
 }
@@ -272,26 +191,10 @@ async fn a_state_of_tomorrow_is_none_of_ours() {
 async fn what_is_missing_is_named() {
     let whole = item("snap-00000001", "");
     for (part, left, text) in [
-        (
-            "snap-00000001",
-            "",
-            "the answer has a snapshot with the id \"\"",
-        ),
-        (
-            "vol-00000001",
-            "vol-",
-            "the answer has a snapshot of the volume \"vol-\"",
-        ),
-        (
-            "012345678901",
-            "12345678901",
-            "the answer has a snapshot of the owner \"12345678901\"",
-        ),
-        (
-            "<startTime>2026-11-22T02:00:07.000Z</startTime>",
-            "",
-            "the answer has the time \"None\"",
-        ),
+        ("snap-00000001", "", "the answer has a snapshot with the id \"\""),
+        ("vol-00000001", "vol-", "the answer has a snapshot of the volume \"vol-\""),
+        ("012345678901", "12345678901", "the answer has a snapshot of the owner \"12345678901\""),
+        ("<startTime>2026-11-22T02:00:07.000Z</startTime>", "", "the answer has the time \"None\""),
     ] {
         let answer = page(&whole.replace(part, left), "");
         let aws = Script::default().on("DescribeSnapshots", [answer]);

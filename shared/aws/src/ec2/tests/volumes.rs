@@ -20,10 +20,7 @@ fn page(volumes: &[(&str, &str)], next: &str) -> Answer {
         )
     };
     let items: String = volumes.iter().map(item).collect();
-    ok(
-        "DescribeVolumes",
-        &format!("<volumeSet>{items}</volumeSet>{next}"),
-    )
+    ok("DescribeVolumes", &format!("<volumeSet>{items}</volumeSet>{next}"))
 }
 
 fn last() -> Answer {
@@ -36,35 +33,19 @@ fn by_key() -> VolumeFilter {
 
 #[tokio::test]
 async fn every_page_is_read_and_a_throttled_one_is_asked_for_again() {
-    let first = page(
-        &[("vol-00000001", "available")],
-        "<nextToken>to=ken&amp;2</nextToken>",
-    );
+    let first = page(&[("vol-00000001", "available")], "<nextToken>to=ken&amp;2</nextToken>");
     let aws = Script::default().on("DescribeVolumes", [first, throttled(), last()]);
     let found = aws.ec2().await.describe_volumes(&by_key()).await.unwrap();
-    let sent: Vec<_> = aws
-        .sent("DescribeVolumes")
-        .iter()
-        .map(Sent::parameters)
-        .collect();
-    let mut want = vec![
-        "Filter.1.Name=tag-key",
-        "Filter.1.Value.1=Backup",
-        "MaxResults=1000",
-    ];
+    let sent: Vec<_> = aws.sent("DescribeVolumes").iter().map(Sent::parameters).collect();
+    let mut want = vec!["Filter.1.Name=tag-key", "Filter.1.Value.1=Backup", "MaxResults=1000"];
     assert_eq!(sent[0], want);
     want.push("NextToken=to=ken&2");
     assert_eq!(sent[1], want);
     assert_eq!(sent[2], want);
     assert_eq!(sent.len(), 3);
 
-    let [one, two] = found.as_slice() else {
-        panic!("{found:?}")
-    };
-    assert_eq!(
-        (&one.id, &two.id),
-        (&id("vol-00000001"), &id("vol-00000002"))
-    );
+    let [one, two] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((&one.id, &two.id), (&id("vol-00000001"), &id("vol-00000002")));
     assert_eq!(one.create_time.to_string(), "2026-01-05T10:00:00.123Z");
     assert_eq!(one.kms_key_id.as_deref(), Some("arn:aws:kms:key"));
     assert_eq!(one.tags["Backup"], "daily");
@@ -75,10 +56,7 @@ async fn every_page_is_read_and_a_throttled_one_is_asked_for_again() {
 async fn volumes_on_their_way_in_or_out_are_not_usable() {
     for (states, usable) in [
         (["available", "in-use"].as_slice(), true),
-        (
-            &["creating", "deleting", "deleted", "error", "tomorrow", ""],
-            false,
-        ),
+        (&["creating", "deleting", "deleted", "error", "tomorrow", ""], false),
     ] {
         for state in states {
             let aws =
@@ -99,11 +77,7 @@ async fn volumes_on_their_way_in_or_out_are_not_usable() {
 async fn ids_that_may_be_gone_are_a_filter() {
     let aws = Script::default().on("DescribeVolumes", [last()]);
     let ids = ids(&["vol-00000002", "vol-00000001"]);
-    aws.ec2()
-        .await
-        .describe_volumes(&VolumeFilter::Ids(ids))
-        .await
-        .unwrap();
+    aws.ec2().await.describe_volumes(&VolumeFilter::Ids(ids)).await.unwrap();
     assert_eq!(
         aws.sent("DescribeVolumes")[0].parameters(), // VolumeId.1 would be an error where it is gone
         [
@@ -125,47 +99,27 @@ async fn more_than_200_are_several_calls_and_none_is_no_call() {
     let found = ec2.describe_volumes(&VolumeFilter::Ids(ids)).await.unwrap();
     assert_eq!(found.len(), 3);
     let sent = aws.sent("DescribeVolumes");
-    let values = |n: usize| {
-        sent[n]
-            .parameters()
-            .iter()
-            .filter(|it| it.contains(".Value."))
-            .count()
-    };
+    let values = |n: usize| sent[n].parameters().iter().filter(|it| it.contains(".Value.")).count();
     assert_eq!([values(0), values(1), values(2)], [200, 200, 1]);
 
-    for nothing in [
-        VolumeFilter::Ids(BTreeSet::new()),
-        VolumeFilter::TagKeys(BTreeSet::new()),
-    ] {
+    for nothing in [VolumeFilter::Ids(BTreeSet::new()), VolumeFilter::TagKeys(BTreeSet::new())] {
         assert_eq!(ec2.describe_volumes(&nothing).await.unwrap(), []);
     }
-    assert_eq!(
-        aws.actions().len(),
-        3,
-        "EC2 would take no filter for all volumes"
-    );
+    assert_eq!(aws.actions().len(), 3, "EC2 would take no filter for all volumes");
 }
 
 #[tokio::test]
 async fn reads_are_tried_again() {
     let shorter = cut(&last(), "</volumeSet>");
-    for fault in [
-        Answer::Reset,
-        Answer::TimedOut,
-        broken(),
-        throttled(),
-        shorter,
-    ] {
+    for fault in [Answer::Reset, Answer::TimedOut, broken(), throttled(), shorter] {
         let aws = Script::default().on("DescribeVolumes", [fault.clone(), fault, last()]);
         let found = aws.ec2().await.describe_volumes(&by_key()).await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(aws.actions().len(), 3);
     }
     let aws = Script::default().on("DescribeVolumes", [Answer::Never, last()]);
-    let soon = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_millis(300))
-        .build();
+    let soon =
+        TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300)).build();
     let sdk = aws.sdk().into_builder().timeout_config(soon).build();
     home_ec2(&invocation(sdk, Duration::from_mins(1)))
         .await
@@ -178,16 +132,9 @@ async fn reads_are_tried_again() {
 #[tokio::test]
 async fn half_a_list_is_no_list() {
     let first = page(&[("vol-00000001", "in-use")], "<nextToken>2</nextToken>");
-    let aws = Script::default().on(
-        "DescribeVolumes",
-        [first].into_iter().chain(vec![Answer::Reset; 5]),
-    );
-    let err = aws
-        .ec2()
-        .await
-        .describe_volumes(&by_key())
-        .await
-        .unwrap_err();
+    let aws =
+        Script::default().on("DescribeVolumes", [first].into_iter().chain(vec![Answer::Reset; 5]));
+    let err = aws.ec2().await.describe_volumes(&by_key()).await.unwrap_err();
     assert_no_answer(&err, "DescribeVolumes", "connection reset by peer");
     assert_eq!(aws.actions().len(), 6);
 }
@@ -196,22 +143,11 @@ async fn half_a_list_is_no_list() {
 async fn a_volume_that_cannot_be_is_named() {
     let timeless = "<volumeSet><item><volumeId>vol-00000001</volumeId></item></volumeSet>";
     for (answer, text) in [
-        (
-            page(&[("vol-", "in-use")], ""),
-            "the answer has a volume with the id \"vol-\"",
-        ),
-        (
-            ok("DescribeVolumes", timeless),
-            "the answer has the time \"None\"",
-        ),
+        (page(&[("vol-", "in-use")], ""), "the answer has a volume with the id \"vol-\""),
+        (ok("DescribeVolumes", timeless), "the answer has the time \"None\""),
     ] {
         let aws = Script::default().on("DescribeVolumes", [answer]);
-        let err = aws
-            .ec2()
-            .await
-            .describe_volumes(&by_key())
-            .await
-            .unwrap_err();
+        let err = aws.ec2().await.describe_volumes(&by_key()).await.unwrap_err();
         assert_no_answer(&err, "DescribeVolumes", text);
     }
 }

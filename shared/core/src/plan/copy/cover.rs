@@ -33,16 +33,9 @@ impl<'a> Draft<'a> {
             }
         }
         for (region, copies) in &self.copies {
-            for copy in copies
-                .iter()
-                .filter(|copy| copy.snapshot.state == State::Completed)
-            {
+            for copy in copies.iter().filter(|copy| copy.snapshot.state == State::Completed) {
                 let claim = &copy.claim;
-                let key = (
-                    claim.policy.clone(),
-                    (*region).clone(),
-                    claim.source_volume.clone(),
-                );
+                let key = (claim.policy.clone(), (*region).clone(), claim.source_volume.clone());
                 if self.rule(claim).is_some() {
                     known.insert(key.clone());
                     let newest = newest.entry(key).or_insert(Timestamp::MIN);
@@ -58,10 +51,7 @@ impl<'a> Draft<'a> {
                 scope: self.request.inventory.scope(&region),
                 policy,
                 is_wanted,
-                since: newest_completed
-                    .is_none()
-                    .then(|| since.get(&volume).copied())
-                    .flatten(),
+                since: newest_completed.is_none().then(|| since.get(&volume).copied()).flatten(),
                 volume,
                 newest_completed,
             }

@@ -22,20 +22,11 @@ impl<'a> Draft<'a> {
             .iter()
             .flat_map(|(region, copies)| copies.iter().map(move |copy| (*region, copy)))
             .filter(|(_, copy)| copy.snapshot.state == State::Error)
-            .filter(|(_, copy)| {
-                self.rule(&copy.claim)
-                    .is_some_and(|(policy, _)| policy.enabled)
+            .filter(|(_, copy)| self.rule(&copy.claim).is_some_and(|(policy, _)| policy.enabled))
+            .fold(BTreeMap::new(), |mut groups: BTreeMap<_, Vec<_>>, (region, copy)| {
+                groups.entry((region, copy.claim.clone())).or_default().push(copy.snapshot);
+                groups
             })
-            .fold(
-                BTreeMap::new(),
-                |mut groups: BTreeMap<_, Vec<_>>, (region, copy)| {
-                    groups
-                        .entry((region, copy.claim.clone()))
-                        .or_default()
-                        .push(copy.snapshot);
-                    groups
-                },
-            )
             .into_iter()
             .map(|((region, claim), failed)| (region, claim, by_age(failed.into_iter())))
             .collect();
@@ -46,17 +37,11 @@ impl<'a> Draft<'a> {
 
     /// `failed` is not empty, and the oldest come first.
     fn failed_copies_of(&mut self, region: &Region, claim: &CopyClaim, failed: &[&Snapshot]) {
-        let key = (
-            claim.policy.as_str(),
-            claim.rule.as_str(),
-            claim.source_snapshot.as_str(),
-        );
+        let key = (claim.policy.as_str(), claim.rule.as_str(), claim.source_snapshot.as_str());
         let alike = self.by_source.get(&key).map_or(&[][..], Vec::as_slice);
         let is_there = |state| alike.iter().any(|copy| copy.state == state);
-        let subject = |copy: &Snapshot| Subject {
-            snapshot: Some(copy.id.clone()),
-            ..subject_of(claim)
-        };
+        let subject =
+            |copy: &Snapshot| Subject { snapshot: Some(copy.id.clone()), ..subject_of(claim) };
         let is_replaced = is_there(State::Completed);
         // Without a copy that is made or waited for, nobody will ever replace them.
         let given_up =
@@ -74,19 +59,9 @@ impl<'a> Draft<'a> {
                 message: failed_copy(&newest.id, claim, &message_of(newest)),
             });
         }
-        let kept = if is_replaced || given_up {
-            0
-        } else {
-            REMEMBERED
-        };
+        let kept = if is_replaced || given_up { 0 } else { REMEMBERED };
         for copy in failed.iter().rev().skip(kept) {
-            self.delete(
-                region,
-                copy,
-                subject(copy),
-                Reason::Failed(message_of(copy)),
-                false,
-            );
+            self.delete(region, copy, subject(copy), Reason::Failed(message_of(copy)), false);
         }
     }
 
@@ -97,25 +72,18 @@ impl<'a> Draft<'a> {
             leaving.extend(self.expired_in(region, copies));
         }
         for it in leaving {
-            let subject = Subject {
-                snapshot: Some(it.snapshot.id.clone()),
-                ..subject_of(&it.claim)
-            };
+            let subject =
+                Subject { snapshot: Some(it.snapshot.id.clone()), ..subject_of(&it.claim) };
             self.delete(it.region, it.snapshot, subject, it.reason, it.is_last);
         }
     }
 
     fn expired_in(&self, region: &'a Region, copies: &[Copy<'a>]) -> Vec<Leaving<'a>> {
-        let completed: Vec<&Copy<'a>> = copies
-            .iter()
-            .filter(|copy| copy.snapshot.state == State::Completed)
-            .collect();
+        let completed: Vec<&Copy<'a>> =
+            copies.iter().filter(|copy| copy.snapshot.state == State::Completed).collect();
         let duplicates = duplicates(completed.iter().map(|copy| {
             let claim = &copy.claim;
-            (
-                (&claim.policy, &claim.rule, &claim.source_snapshot),
-                copy.snapshot,
-            )
+            ((&claim.policy, &claim.rule, &claim.source_snapshot), copy.snapshot)
         }));
         let mut leaving = Vec::new();
         let mut keepers = BTreeSet::new();
@@ -141,16 +109,12 @@ impl<'a> Draft<'a> {
             group.sort_by_key(|copy| std::cmp::Reverse(copy.age_key()));
             let mut ranks: BTreeMap<(&str, &str), u32> = BTreeMap::new();
             for (index, copy) in group.iter().enumerate() {
-                let rank = ranks
-                    .entry((&copy.claim.policy, &copy.claim.rule))
-                    .or_default();
+                let rank = ranks.entry((&copy.claim.policy, &copy.claim.rule)).or_default();
                 *rank += 1;
                 // What a repetition leaves for stays this time: never both at once.
                 let expiry = self.expiry(copy);
                 if let Some(reason) = expiry.filter(|_| !keepers.contains(&copy.snapshot.id)) {
-                    let minimum = self
-                        .rule(&copy.claim)
-                        .map_or(0, |(_, rule)| rule.minimum_count);
+                    let minimum = self.rule(&copy.claim).map_or(0, |(_, rule)| rule.minimum_count);
                     let is_last = index == 0 || *rank <= minimum;
                     leaving.push(Leaving::new(region, copy, reason, is_last));
                 }
@@ -192,11 +156,7 @@ impl<'a> Draft<'a> {
         let scope = self.request.inventory.scope(region);
         let veto = self.veto(region, snapshot);
         if let Some(why) = veto.or(is_last.then_some(Hold::LastGood)) {
-            return self.plan.held.push(Held {
-                scope,
-                subject,
-                why,
-            });
+            return self.plan.held.push(Held { scope, subject, why });
         }
         self.plan.actions.push(Planned {
             scope,
@@ -236,13 +196,7 @@ struct Leaving<'a> {
 
 impl<'a> Leaving<'a> {
     fn new(region: &'a Region, copy: &Copy<'a>, reason: Reason, is_last: bool) -> Self {
-        Self {
-            region,
-            snapshot: copy.snapshot,
-            claim: copy.claim.clone(),
-            reason,
-            is_last,
-        }
+        Self { region, snapshot: copy.snapshot, claim: copy.claim.clone(), reason, is_last }
     }
 }
 
@@ -254,16 +208,11 @@ const REMEMBERED: usize = 2;
 /// circle. `failed` is in order of age.
 pub(super) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
     let newest = failed.last().filter(|_| failed.len() >= REMEMBERED)?;
-    newest
-        .start_time
-        .checked_add(SignedDuration::from_hours(1))
-        .ok()
+    newest.start_time.checked_add(SignedDuration::from_hours(1)).ok()
 }
 
 fn message_of(copy: &Snapshot) -> String {
-    copy.state_message
-        .clone()
-        .unwrap_or_else(|| "no reason given".into())
+    copy.state_message.clone().unwrap_or_else(|| "no reason given".into())
 }
 
 fn failed_copy(copy: &SnapshotId, claim: &CopyClaim, message: &str) -> String {

@@ -9,11 +9,7 @@ pub(super) enum KeyProblem {
     /// The next run looks again.
     Passes(String),
     /// Someone has to act.
-    Stays {
-        kind: ErrorKind,
-        code: String,
-        message: String,
-    },
+    Stays { kind: ErrorKind, code: String, message: String },
 }
 
 /// EC2 checks the key of a copy only after it has said yes
@@ -21,11 +17,7 @@ pub(super) enum KeyProblem {
 pub(super) fn key_problem(inventory: &VaultInventory, rule: &CopyRule) -> Option<KeyProblem> {
     let arn = rule.cmk_arn.as_ref()?;
     let stays = |kind, code: &str, what: String| {
-        Some(KeyProblem::Stays {
-            kind,
-            code: code.to_owned(),
-            message: what,
-        })
+        Some(KeyProblem::Stays { kind, code: code.to_owned(), message: what })
     };
     if arn.region() != rule.target {
         let what = format!(
@@ -37,9 +29,9 @@ pub(super) fn key_problem(inventory: &VaultInventory, rule: &CopyRule) -> Option
     }
     match inventory.keys.get(arn.as_str()) {
         None => Some(KeyProblem::Passes(format!("key {arn} was not looked at"))),
-        Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => Some(
-            KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")),
-        ),
+        Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => {
+            Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")))
+        }
         Some(Err(err)) => {
             let what = unreadable_key(arn.as_str(), err);
             let code = err.code().map_or("NoAnswer", |(code, _)| code);
@@ -68,10 +60,7 @@ fn unusable_key(key: &Key) -> Option<(&'static str, String)> {
     match key.state.as_str() {
         "Enabled" => {}
         "Disabled" => {
-            return Some((
-                "Disabled",
-                "is disabled: enable it with kms:EnableKey".into(),
-            ));
+            return Some(("Disabled", "is disabled: enable it with kms:EnableKey".into()));
         }
         "PendingDeletion" => {
             let what = "is pending deletion: cancel that with kms:CancelKeyDeletion and enable it, or name \

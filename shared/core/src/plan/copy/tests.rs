@@ -19,18 +19,14 @@ fn with(mut snapshot: Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot 
 
 fn copied(plan: &Plan) -> Vec<String> {
     let actions = actions(plan).into_iter();
-    actions
-        .filter(|it| it.starts_with("CopySnapshot"))
-        .collect()
+    actions.filter(|it| it.starts_with("CopySnapshot")).collect()
 }
 
 #[test]
 fn a_rule_is_served_by_what_is_or_may_become_good() {
     let here = |why: &str| format!("CopySnapshot {} to {HOME}: {why}", snap(1));
-    let away = format!(
-        "CopySnapshot {} to {AWAY}: shared with this account and not copied yet",
-        snap(1)
-    );
+    let away =
+        format!("CopySnapshot {} to {AWAY}: shared with this account and not copied yet", snap(1));
     let none = here("shared with this account and not copied yet");
     let failed = here(&format!("the only copy, {}, ended in error", snap(2)));
     let tagged = |tag: &str, value: &str| {
@@ -41,47 +37,21 @@ fn a_rule_is_served_by_what_is_or_may_become_good() {
     let cases = [
         (vec![], vec![none.clone()]),
         (vec![copy_of(1, 2, 1)], vec![]),
-        (
-            vec![with(copy_of(1, 2, 1), |it| it.state = State::Pending)],
-            vec![],
-        ),
-        (
-            vec![with(copy_of(1, 2, 1), |it| it.state = State::Other)],
-            vec![],
-        ),
-        (
-            vec![with(copy_of(1, 2, 1), |it| it.state = State::Error)],
-            vec![failed],
-        ),
-        (
-            vec![
-                with(copy_of(1, 2, 1), |it| it.state = State::Error),
-                copy_of(1, 3, 1),
-            ],
-            vec![],
-        ),
+        (vec![with(copy_of(1, 2, 1), |it| it.state = State::Pending)], vec![]),
+        (vec![with(copy_of(1, 2, 1), |it| it.state = State::Other)], vec![]),
+        (vec![with(copy_of(1, 2, 1), |it| it.state = State::Error)], vec![failed]),
+        (vec![with(copy_of(1, 2, 1), |it| it.state = State::Error), copy_of(1, 3, 1)], vec![]),
         // Of another source, by another policy or rule, of another account, without all of its tags.
         (vec![copy_of(9, 2, 1)], vec![none.clone()]),
         (vec![tagged(tags::POLICY, "w")], vec![none.clone()]),
-        (
-            vec![tagged(tags::RULE, "eu-central-1/1")],
-            vec![none.clone()],
-        ),
+        (vec![tagged(tags::RULE, "eu-central-1/1")], vec![none.clone()]),
         (vec![tagged(tags::SOURCE_VOLUME, "")], vec![none.clone()]),
-        (
-            vec![with(copy_of(1, 2, 1), |it| it.owner = id("333333333333"))],
-            vec![none],
-        ),
+        (vec![with(copy_of(1, 2, 1), |it| it.owner = id("333333333333"))], vec![none]),
     ];
     for (copies, mut wanted) in cases {
         let world = Copying::new(vec![source(1, 1)], copies);
         wanted.push(away.clone());
-        assert_eq!(
-            copied(&world.good_plan()),
-            wanted,
-            "{:?}",
-            world.inventory.targets
-        );
+        assert_eq!(copied(&world.good_plan()), wanted, "{:?}", world.inventory.targets);
     }
 }
 
@@ -95,15 +65,9 @@ fn the_request_is_the_rules_and_the_lineage_is_the_sources() {
     let Action::CopySnapshot(request) = &plan.actions[1].action else {
         panic!("{:?}", actions(&plan));
     };
-    assert_eq!(
-        (request.encrypted, request.kms_key.as_ref()),
-        (true, Some(&id(&key(AWAY))))
-    );
+    assert_eq!((request.encrypted, request.kms_key.as_ref()), (true, Some(&id(&key(AWAY)))));
     assert_eq!(request.completion_duration_minutes, Some(45));
-    assert_eq!(
-        (request.source.clone(), request.source_region.clone()),
-        (snap(1), id(HOME))
-    );
+    assert_eq!((request.source.clone(), request.source_region.clone()), (snap(1), id(HOME)));
     assert!(
         request
             .description
@@ -151,14 +115,8 @@ fn what_is_not_copied_and_why() {
             with(source(1, 1), |it| it.description.clear()),
             "no policy's DescriptionRegex matches its description",
         ),
-        (
-            source(1, 48),
-            "past its retention, which ended at 2026-11-22T02:05:00Z",
-        ),
-        (
-            with(source(1, 1), |it| it.state = State::Error),
-            "the source is error",
-        ),
+        (source(1, 48), "past its retention, which ended at 2026-11-22T02:05:00Z"),
+        (with(source(1, 1), |it| it.state = State::Error), "the source is error"),
     ] {
         world.inventory.sources.insert(id(HOME), vec![shared]);
         let plan = world.good_plan();
@@ -173,10 +131,7 @@ fn what_is_not_copied_and_why() {
                 format!("{}: {}", about.unwrap(), it.why)
             })
             .collect();
-        assert!(
-            lines.iter().all(|it| *it == expected) && !lines.is_empty(),
-            "{lines:?}"
-        );
+        assert!(lines.iter().all(|it| *it == expected) && !lines.is_empty(), "{lines:?}");
     }
     world.inventory.sources.insert(id(HOME), vec![source(1, 1)]);
     world.documents[0]["State"] = json!("DISABLED");
@@ -192,39 +147,27 @@ fn one_second_before_its_retention_ends_a_source_is_copied() {
     let young = with(source(1, 48), |it| {
         it.start_time += SignedDuration::from_secs(1);
     });
-    assert_eq!(
-        copied(&Copying::new(vec![young], vec![]).good_plan()).len(),
-        2
-    );
+    assert_eq!(copied(&Copying::new(vec![young], vec![]).good_plan()).len(), 2);
 }
 
 #[test]
 fn what_waits_and_for_what() {
     let waits = |world: &Copying| -> Vec<String> {
         let plan = world.good_plan();
-        plan.deferred
-            .iter()
-            .map(|it| it.waits_for.clone())
-            .collect()
+        plan.deferred.iter().map(|it| it.waits_for.clone()).collect()
     };
     let pending = with(source(1, 1), |it| it.state = State::Pending);
     let world = Copying::new(vec![pending], vec![]);
     assert_eq!(
         waits(&world),
-        [
-            format!("{} is pending", snap(1)),
-            format!("{} is pending", snap(1))
-        ]
+        [format!("{} is pending", snap(1)), format!("{} is pending", snap(1))]
     );
     let mut world = Copying::new(vec![source(1, 1)], vec![]);
     world.inventory.targets.remove(&id(AWAY));
     assert_eq!(waits(&world), ["eu-west-1 could not be read"]);
     let mut world = Copying::new(vec![source(1, 1)], vec![]);
     world.inventory.keys.remove(&key(AWAY));
-    assert_eq!(
-        waits(&world),
-        [format!("key {} was not looked at", key(AWAY))]
-    );
+    assert_eq!(waits(&world), [format!("key {} was not looked at", key(AWAY))]);
     for kind in [ErrorKind::Throttled, ErrorKind::NotReady] {
         let mut world = Copying::new(vec![source(1, 1)], vec![]);
         world.inventory.keys.insert(key(AWAY), Err(refused(kind)));
@@ -269,17 +212,12 @@ fn a_key_that_stays_unusable_is_told_for_every_source_that_needs_it() {
 
 /// Of copies of one volume begun so many hours ago, those that go.
 fn go(hours: &[i64], change: impl FnOnce(&mut Copying)) -> Vec<i64> {
-    let copies = hours
-        .iter()
-        .map(|n| copy_of(u32::try_from(*n).unwrap(), u32::try_from(*n).unwrap(), *n));
+    let copies =
+        hours.iter().map(|n| copy_of(u32::try_from(*n).unwrap(), u32::try_from(*n).unwrap(), *n));
     let mut world = Copying::new(vec![], copies.collect());
     change(&mut world);
     let gone = deleted(&world.good_plan());
-    hours
-        .iter()
-        .copied()
-        .filter(|n| gone.contains(&snap(u32::try_from(*n).unwrap())))
-        .collect()
+    hours.iter().copied().filter(|n| gone.contains(&snap(u32::try_from(*n).unwrap()))).collect()
 }
 
 fn minimum(n: u32) -> impl FnOnce(&mut Copying) {
@@ -295,11 +233,7 @@ fn copies_go_at_their_own_expiry_down_to_the_minimum() {
     assert_eq!(go(&[60, 70, 80], |_| {}), [70, 80], "the newest stays");
     assert_eq!(go(&[60, 70, 80], minimum(2)), [80]);
     assert_eq!(go(&[60, 70, 80], minimum(9)), [0; 0]);
-    assert_eq!(
-        go(&[1, 60], |it| it.inventory.whole = false),
-        [0; 0],
-        "an event sees too little"
-    );
+    assert_eq!(go(&[1, 60], |it| it.inventory.whole = false), [0; 0], "an event sees too little");
 }
 
 #[test]
@@ -308,28 +242,16 @@ fn what_holds_a_copy_back() {
     assert_eq!(go(all, |_| {}), [60, 70]);
     let image = |it: &mut Copying| {
         let images = [(snap(60), "ami-1".to_owned())].into();
-        it.target().guards = Ok(Guards {
-            images,
-            ..Guards::default()
-        });
+        it.target().guards = Ok(Guards { images, ..Guards::default() });
     };
     assert_eq!(go(all, image), [70]);
     let locked = |it: &mut Copying| {
         let locked = [snap(70)].into();
-        it.target().guards = Ok(Guards {
-            locked,
-            ..Guards::default()
-        });
+        it.target().guards = Ok(Guards { locked, ..Guards::default() });
     };
     assert_eq!(go(all, locked), [60]);
-    assert_eq!(
-        go(all, |it| it.target().guards = Err("denied".into())),
-        [0; 0]
-    );
-    assert_eq!(
-        go(all, |it| it.documents[0]["State"] = json!("DISABLED")),
-        [0; 0]
-    );
+    assert_eq!(go(all, |it| it.target().guards = Err("denied".into())), [0; 0]);
+    assert_eq!(go(all, |it| it.documents[0]["State"] = json!("DISABLED")), [0; 0]);
     for tag in [tags::SOURCE_VOLUME, tags::EXPIRES_AT, tags::RULE] {
         let without = |it: &mut Copying| drop(it.target().copies[1].tags.remove(tag));
         assert_eq!(go(all, without), [70], "{tag}");
@@ -338,10 +260,7 @@ fn what_holds_a_copy_back() {
         assert_eq!(go(all, |it| it.target().copies[1].state = state), [70]);
     }
     // The newest is pending: it is not good yet, and the second newest stays.
-    assert_eq!(
-        go(all, |it| it.target().copies[0].state = State::Pending),
-        [70]
-    );
+    assert_eq!(go(all, |it| it.target().copies[0].state = State::Pending), [70]);
 }
 
 #[test]
@@ -367,11 +286,7 @@ fn of_two_that_are_the_same_the_younger_goes_and_the_older_not_with_it() {
     let mut world = Copying::new(vec![], twins);
     assert_eq!(deleted(&world.good_plan()), [snap(2), snap(4)].into());
     world.inventory.whole = false;
-    assert_eq!(
-        deleted(&world.good_plan()),
-        [].into(),
-        "an event that names nothing"
-    );
+    assert_eq!(deleted(&world.good_plan()), [].into(), "an event that names nothing");
 }
 
 fn failed(n: u32, hours: i64) -> Snapshot {
@@ -391,16 +306,9 @@ fn a_failed_copy_is_told_and_stays_until_there_is_a_good_one() {
     };
     let told = |plan: &Plan| -> Vec<String> {
         let told = plan.impossible.iter();
-        told.map(|it| it.message.split(". ").next().unwrap().to_owned())
-            .collect()
+        told.map(|it| it.message.split(". ").next().unwrap().to_owned()).collect()
     };
-    let told_of = |n: u32| {
-        format!(
-            "copy {} of {} ended in error: failure {n}",
-            snap(n),
-            snap(1)
-        )
-    };
+    let told_of = |n: u32| format!("copy {} of {} ended in error: failure {n}", snap(n), snap(1));
 
     // The first failure is tried again at once, the second an hour later.
     let mut world = Copying::new(vec![source(1, 5)], vec![failed(2, 1)]);
@@ -410,14 +318,7 @@ fn a_failed_copy_is_told_and_stays_until_there_is_a_good_one() {
     assert_eq!(told(&plan), [told_of(2)]);
     world.target().copies.push(failed(3, 0));
     let plan = world.good_plan();
-    assert_eq!(
-        (
-            copied(&plan).len(),
-            plan.deferred.len(),
-            deleted(&plan).len()
-        ),
-        (0, 1, 0)
-    );
+    assert_eq!((copied(&plan).len(), plan.deferred.len(), deleted(&plan).len()), (0, 1, 0));
     assert_eq!(told(&plan), [told_of(3)]);
     world.target().copies[1] = failed(3, 1);
     let plan = world.good_plan();
@@ -427,46 +328,28 @@ fn a_failed_copy_is_told_and_stays_until_there_is_a_good_one() {
     assert_eq!(deleted(&world.good_plan()), [snap(2)].into());
     world.target().copies.push(copy_of(1, 5, 0));
     let plan = world.good_plan();
-    assert_eq!(
-        (told(&plan).len(), deleted(&plan)),
-        (0, [snap(2), snap(3), snap(4)].into())
-    );
+    assert_eq!((told(&plan).len(), deleted(&plan)), (0, [snap(2), snap(3), snap(4)].into()));
 }
 
 #[test]
 fn a_failed_copy_of_what_nobody_shares_any_more_is_told_once() {
     let mut world = Copying::new(vec![], vec![failed(2, 1)]);
     let plan = world.good_plan();
-    assert_eq!(
-        (plan.impossible.len(), deleted(&plan)),
-        (1, [snap(2)].into())
-    );
+    assert_eq!((plan.impossible.len(), deleted(&plan)), (1, [snap(2)].into()));
     // What must not be deleted would be told for ever.
     world.target().guards = Err("denied".into());
     let plan = world.good_plan();
-    assert_eq!(
-        (plan.impossible.len(), plan.held.len(), deleted(&plan).len()),
-        (0, 1, 0)
-    );
+    assert_eq!((plan.impossible.len(), plan.held.len(), deleted(&plan).len()), (0, 1, 0));
 }
 
 #[test]
 fn every_wanted_volume_is_covered_in_every_region() {
-    let world = Copying::new(
-        vec![source(1, 5)],
-        vec![copy_of(1, 2, 1), copy_of(3, 4, 30)],
-    );
+    let world = Copying::new(vec![source(1, 5)], vec![copy_of(1, 2, 1), copy_of(3, 4, 30)]);
     let coverage = world.good_plan().coverage;
     let lines: Vec<_> = coverage
         .iter()
         .map(|it| (it.scope.region.as_str(), it.newest_completed, it.since))
         .collect();
-    assert_eq!(
-        lines,
-        [
-            (HOME, Some(hours_ago(1)), None),
-            (AWAY, None, Some(hours_ago(5)))
-        ]
-    );
+    assert_eq!(lines, [(HOME, Some(hours_ago(1)), None), (AWAY, None, Some(hours_ago(5)))]);
     assert!(hours_ago(0) == now() && coverage.iter().all(|it| it.volume == vol(1)));
 }

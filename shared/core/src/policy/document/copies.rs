@@ -15,17 +15,12 @@ const OUR_TAGS: usize = 8;
 pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
     let locations = parts::resource_locations(object);
     let source = object
-        .required(
-            "EventSource",
-            "an event source with Parameters.SnapshotOwner",
-        )
+        .required("EventSource", "an event source with Parameters.SnapshotOwner")
         .and_then(|node| node.members(event_source)?);
-    let rules = object
-        .required("Actions", "one action with CrossRegionCopy")
-        .and_then(|node| {
-            let actions = node.list(1, "action (DLM)", |node| node.members(action)?)?;
-            Some(actions.into_iter().flatten().collect())
-        });
+    let rules = object.required("Actions", "one action with CrossRegionCopy").and_then(|node| {
+        let actions = node.list(1, "action (DLM)", |node| node.members(action)?)?;
+        Some(actions.into_iter().flatten().collect())
+    });
     object.misplaced(
         &[
             "ExcludeTags",
@@ -42,11 +37,7 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
         object.refuse(member, DEFAULT_POLICY);
     }
     locations?;
-    let Source {
-        owners,
-        description,
-        regions,
-    } = source?;
+    let Source { owners, description, regions } = source?;
     let mut rules: Vec<CopyRule> = rules?;
     name_rules(&mut rules);
     Some(CopyPolicy {
@@ -121,18 +112,12 @@ fn parameters(object: &mut Object<'_>) -> Option<Source> {
 }
 
 fn description(node: &Node<'_>) -> Option<DescriptionRegex> {
-    let Some(pattern) = node
-        .string()
-        .filter(|pattern| pattern.chars().count() <= 1000)
-    else {
+    let Some(pattern) = node.string().filter(|pattern| pattern.chars().count() <= 1000) else {
         return node.want("a regular expression of at most 1000 characters (DLM)");
     };
     match DescriptionRegex::new(pattern) {
         Ok(regex) => Some(regex),
-        Err(err) => node.want(format_args!(
-            "a regular expression ({})",
-            escaped(&err, 200)
-        )),
+        Err(err) => node.want(format_args!("a regular expression ({})", escaped(&err, 200))),
     }
 }
 
@@ -162,25 +147,18 @@ fn copy_rule(object: &mut Object<'_>) -> Option<CopyRule> {
         let minutes = node.number_among("15 to 2880 in steps of 15", fits)?;
         u16::try_from(minutes).ok()
     });
-    object.refuse(
-        "CopyTags",
-        "an account cannot read the tags of a snapshot that is shared with it",
-    );
+    object
+        .refuse("CopyTags", "an account cannot read the tags of a snapshot that is shared with it");
     object.refuse("LockRule", "it locks copies against deletion");
     let retain = retain?.unwrap_or_default();
     let minimum_count = match (retain.minimum_count, minimum_count?) {
         (Some(_), Some(_)) => {
-            return object
-                .get("MinimumCount")?
-                .fail("want it here or in RetainRule, found both");
+            return object.get("MinimumCount")?.fail("want it here or in RetainRule, found both");
         }
         (inner, outer) => inner.or(outer),
     };
     if minimum_count.is_some() && retain.age.is_none() {
-        return object.missing(
-            "RetainRule",
-            "Interval and IntervalUnit beside MinimumCount",
-        );
+        return object.missing("RetainRule", "Interval and IntervalUnit beside MinimumCount");
     }
     let encryption = encryption?.unwrap_or_default();
     Some(CopyRule {
@@ -201,10 +179,7 @@ fn target(object: &mut Object<'_>) -> Option<Region> {
         (Some(_), Some(other)) => other.fail("want Target or TargetRegion, found both"),
         (None, None) => object.missing("Target", "a Region such as eu-central-1"),
         (Some(node), None) | (None, Some(node)) => {
-            if node
-                .string()
-                .is_some_and(|text| text.contains(":outposts:"))
-            {
+            if node.string().is_some_and(|text| text.contains(":outposts:")) {
                 return node.not_supported("it copies to an Outpost");
             }
             node.id()
@@ -223,9 +198,8 @@ fn encryption(object: &mut Object<'_>, target: Option<&Region>) -> Option<Encryp
     let cmk_arn = object.optional("CmkArn", |node| {
         let key: KmsKeyArn = node.id()?;
         match target {
-            Some(target) if key.region() != *target => node.want(format_args!(
-                "a key in {target}: EC2 takes the target Region's keys only"
-            )),
+            Some(target) if key.region() != *target => node
+                .want(format_args!("a key in {target}: EC2 takes the target Region's keys only")),
             _ => Some(key),
         }
     });
@@ -253,8 +227,5 @@ fn retain_rule(object: &mut Object<'_>) -> Option<Retain> {
     if by_count || by_period {
         return None;
     }
-    Some(Retain {
-        age: age?,
-        minimum_count: minimum_count?,
-    })
+    Some(Retain { age: age?, minimum_count: minimum_count? })
 }

@@ -10,10 +10,7 @@ pub(super) fn open<'a>(document: &Node<'a>) -> Option<Node<'a>> {
     let document = document.single();
     if !document.is_object() {
         document.want("a policy document (a JSON object)")
-    } else if document
-        .member("Type")
-        .is_some_and(|node| node.string() == Some(LIFECYCLE_POLICY))
-    {
+    } else if document.member("Type").is_some_and(|node| node.string() == Some(LIFECYCLE_POLICY)) {
         resource(&document)
     } else if document.member("Resources").is_some() {
         resource(&template(&document)?)
@@ -45,30 +42,21 @@ fn template<'a>(document: &Node<'a>) -> Option<Node<'a>> {
         template.required("Resources", "resources")
     })??;
     let is_policy = |node: &Node<'_>| {
-        node.member("Type")
-            .is_some_and(|node| node.string() == Some(LIFECYCLE_POLICY))
+        node.member("Type").is_some_and(|node| node.string() == Some(LIFECYCLE_POLICY))
     };
     let mut policies: Vec<_> = resources.children().into_iter().filter(is_policy).collect();
     match (policies.pop(), policies.len()) {
         (Some(policy), 0) => Some(policy),
         (last, more) => {
             let found = more + usize::from(last.is_some());
-            resources.fail(format_args!(
-                "want exactly one {LIFECYCLE_POLICY}, found {found}"
-            ))
+            resources.fail(format_args!("want exactly one {LIFECYCLE_POLICY}, found {found}"))
         }
     }
 }
 
 fn resource<'a>(node: &Node<'a>) -> Option<Node<'a>> {
     node.members(|resource| {
-        resource.know(&[
-            "DeletionPolicy",
-            "DependsOn",
-            "Metadata",
-            "Type",
-            "UpdateReplacePolicy",
-        ]);
+        resource.know(&["DeletionPolicy", "DependsOn", "Metadata", "Type", "UpdateReplacePolicy"]);
         if let Some(condition) = resource.get("Condition") {
             condition.fail::<()>("CloudFormation's conditions are not evaluated here");
         }

@@ -13,17 +13,13 @@ pub(super) fn targets(object: &mut Object<'_>) -> Option<Vec<Target>> {
     let role = object.optional("ExecutionRoleArn", |node| node.id());
     let targets = object.optional("Targets", |node| {
         let mut seen = BTreeSet::new();
-        node.list(1000, "targets", |node| {
-            node.members(|target| one_target(target, &mut seen))?
-        })
+        node.list(1000, "targets", |node| node.members(|target| one_target(target, &mut seen))?)
     });
     match (role?, targets?) {
         (None, targets) => Some(targets.unwrap_or_default()),
-        (Some(role_arn), None) => Some(vec![Target {
-            role_arn,
-            external_id: None,
-            regions: Vec::new(),
-        }]),
+        (Some(role_arn), None) => {
+            Some(vec![Target { role_arn, external_id: None, regions: Vec::new() }])
+        }
         (Some(_), Some(_)) => {
             let node = object.get("ExecutionRoleArn")?;
             node.fail("want either ExecutionRoleArn or Targets, found both")
@@ -37,9 +33,8 @@ fn one_target(
     object: &mut Object<'_>,
     seen: &mut BTreeSet<(AccountId, Option<Region>)>,
 ) -> Option<Target> {
-    let role = object
-        .required("RoleArn", "the role to assume")
-        .and_then(|node| node.id::<RoleArn>());
+    let role =
+        object.required("RoleArn", "the role to assume").and_then(|node| node.id::<RoleArn>());
     let external_id = object.optional("ExternalId", |node| {
         let id = node.string().filter(|id| external_id_is_valid(id));
         id.map(str::to_owned).or_else(|| node.fail(EXTERNAL_ID))
@@ -77,9 +72,7 @@ const EXTERNAL_ID: &str =
 /// STS's rule.
 fn external_id_is_valid(id: &str) -> bool {
     (2..=1224).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
 }
 
 /// `Interval` and `IntervalUnit`.
@@ -138,12 +131,10 @@ fn tag(node: &Node<'_>) -> Option<(String, String)> {
             1..=128 => Some(key.to_owned()),
             _ => tag.missing("Key", "1 to 128 characters (EC2)"),
         });
-        let value = tag
-            .text("Value")
-            .and_then(|value| match value.chars().count() {
-                0..=256 => Some(value.to_owned()),
-                _ => tag.missing("Value", "at most 256 characters (EC2)"),
-            });
+        let value = tag.text("Value").and_then(|value| match value.chars().count() {
+            0..=256 => Some(value.to_owned()),
+            _ => tag.missing("Value", "at most 256 characters (EC2)"),
+        });
         Some((key?, value?))
     })?
 }
@@ -156,11 +147,7 @@ pub(super) fn tags_to_add(object: &mut Object<'_>, ours: usize) -> Option<Tags> 
         let mut seen = BTreeSet::new();
         node.list(max, &what, |node| {
             let (key, value) = tag(&node)?;
-            let prefix = key
-                .split_inclusive(':')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
+            let prefix = key.split_inclusive(':').next().unwrap_or_default().to_ascii_lowercase();
             let at_key = node.member("Key").unwrap_or_else(|| node.clone());
             match prefix.as_str() {
                 "aws:" => at_key.want("a key without aws:, which is AWS's own"),

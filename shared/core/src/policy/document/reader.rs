@@ -28,11 +28,7 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(super) fn root(value: &'a Value, issues: &'a Issues) -> Self {
-        Self {
-            value,
-            pointer: String::new(),
-            issues,
-        }
+        Self { value, pointer: String::new(), issues }
     }
 
     pub(super) fn pointer(&self) -> &str {
@@ -41,10 +37,7 @@ impl<'a> Node<'a> {
 
     /// Reports `message` here.
     pub(super) fn fail<T>(&self, message: impl fmt::Display) -> Option<T> {
-        let issue = Issue {
-            pointer: self.pointer.clone(),
-            message: message.to_string(),
-        };
+        let issue = Issue { pointer: self.pointer.clone(), message: message.to_string() };
         self.issues.borrow_mut().push(issue);
         None
     }
@@ -71,25 +64,14 @@ impl<'a> Node<'a> {
     pub(super) fn not_supported<T>(&self, meaning: &str) -> Option<T> {
         let what = match self.single().value {
             value @ Value::String(_) => shown(value),
-            _ => self
-                .pointer
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            _ => self.pointer.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        self.fail(format_args!(
-            "{what} is not supported by this version of snapferry: {meaning}"
-        ))
+        self.fail(format_args!("{what} is not supported by this version of snapferry: {meaning}"))
     }
 
     fn child(&self, value: &'a Value, token: impl fmt::Display) -> Self {
         let token = token.to_string().replace('~', "~0").replace('/', "~1");
-        Self {
-            value,
-            pointer: format!("{}/{token}", self.pointer),
-            issues: self.issues,
-        }
+        Self { value, pointer: format!("{}/{token}", self.pointer), issues: self.issues }
     }
 
     /// The element of a list of one, or the value itself.
@@ -106,28 +88,21 @@ impl<'a> Node<'a> {
 
     /// A member of an object, by any reader but [`Node::members`].
     pub(super) fn member(&self, name: &str) -> Option<Self> {
-        self.value
-            .as_object()?
-            .get(name)
-            .map(|value| self.child(value, name))
+        self.value.as_object()?.get(name).map(|value| self.child(value, name))
     }
 
     /// The members of an object.
     pub(super) fn children(&self) -> Vec<Self> {
         let members = self.value.as_object().into_iter().flatten();
-        members
-            .map(|(name, value)| self.child(value, name))
-            .collect()
+        members.map(|(name, value)| self.child(value, name)).collect()
     }
 
     /// The elements of a list; what is no list is the only element.
     pub(super) fn elements(&self) -> Vec<Self> {
         match self.value.as_array() {
-            Some(elements) => elements
-                .iter()
-                .enumerate()
-                .map(|(n, value)| self.child(value, n))
-                .collect(),
+            Some(elements) => {
+                elements.iter().enumerate().map(|(n, value)| self.child(value, n)).collect()
+            }
             None => vec![self.clone()],
         }
     }
@@ -142,10 +117,7 @@ impl<'a> Node<'a> {
         let elements = self.elements();
         let fits = elements.len() <= max;
         if !fits {
-            self.fail::<()>(format_args!(
-                "want 1 to {max} {what}, found {}",
-                elements.len()
-            ));
+            self.fail::<()>(format_args!("want 1 to {max} {what}, found {}", elements.len()));
         }
         let read: Vec<Option<T>> = elements.into_iter().map(read).collect();
         read.into_iter().collect::<Option<_>>().filter(|_| fits)
@@ -167,11 +139,7 @@ impl<'a> Node<'a> {
     /// An account, also as a number where that has kept all of its digits.
     pub(super) fn account(&self) -> Option<AccountId> {
         let node = self.single();
-        match node
-            .value
-            .as_u64()
-            .and_then(|number| number.to_string().parse().ok())
-        {
+        match node.value.as_u64().and_then(|number| number.to_string().parse().ok()) {
             Some(account) => Some(account),
             None => node.id(),
         }
@@ -216,11 +184,7 @@ impl<'a> Node<'a> {
         let Some(members) = node.value.as_object() else {
             return node.want("an object");
         };
-        let mut object = Object {
-            node,
-            members,
-            known: BTreeSet::new(),
-        };
+        let mut object = Object { node, members, known: BTreeSet::new() };
         let value = read(&mut object);
         object.report_unknown();
         Some(value)

@@ -19,9 +19,8 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<SnapshotPolicy> {
     let resource_types = resource_types(object);
     let locations = parts::resource_locations(object);
     let target_tags = object.optional("TargetTags", |node| parts::tags(&node, 50, "tags (DLM)"));
-    let volume_ids = object.optional("TargetVolumeIds", |node| {
-        node.list(1000, "volumes", |node| node.id())
-    });
+    let volume_ids =
+        object.optional("TargetVolumeIds", |node| node.list(1000, "volumes", |node| node.id()));
     let exclude_tags = object.optional("ExcludeTags", |node| parts::tags(&node, 50, "tags"));
     object.optional("Parameters", |node| node.members(parameters));
     if object.get("TargetVolumeIds").is_none() {
@@ -32,16 +31,14 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<SnapshotPolicy> {
     for member in DEFAULT_POLICY_MEMBERS {
         object.refuse(member, DEFAULT_POLICY);
     }
-    let schedules = object
-        .required("Schedules", "1 to 4 schedules")
-        .and_then(|node| {
-            let mut others = Others::default();
-            let mut position = 0;
-            node.list(4, "schedules (DLM)", |node| {
-                position += 1;
-                node.members(|object| schedule(object, position, &mut others))?
-            })
-        });
+    let schedules = object.required("Schedules", "1 to 4 schedules").and_then(|node| {
+        let mut others = Others::default();
+        let mut position = 0;
+        node.list(4, "schedules (DLM)", |node| {
+            position += 1;
+            node.members(|object| schedule(object, position, &mut others))?
+        })
+    });
     resource_types?;
     locations?;
     Some(SnapshotPolicy {
@@ -68,10 +65,7 @@ fn resource_types(object: &mut Object<'_>) -> Option<()> {
 
 fn parameters(object: &mut Object<'_>) {
     object.refuse("ExcludeBootVolume", "it leaves out instances' boot volumes");
-    object.refuse(
-        "ExcludeDataVolumeTags",
-        "it leaves out instances' data volumes by tag",
-    );
+    object.refuse("ExcludeDataVolumeTags", "it leaves out instances' data volumes by tag");
     object.refuse("NoReboot", "it is for AMIs");
 }
 
@@ -97,17 +91,12 @@ fn schedule(object: &mut Object<'_>, position: usize, others: &mut Others) -> Op
         same_kind(object, retain, &mut others.kind);
     }
     let share_with = share_with(object);
-    object.refuse(
-        "CrossRegionCopyRules",
-        "it copies snapshots to other Regions of the same account",
-    );
+    object
+        .refuse("CrossRegionCopyRules", "it copies snapshots to other Regions of the same account");
     object.refuse("FastRestoreRule", "it makes restored volumes fast at once");
     object.refuse("LockRule", "it locks snapshots against deletion");
     object.refuse("DeprecateRule", "it deprecates AMIs");
-    object.refuse(
-        "VariableTags",
-        "it puts the instance's id and the time into tags",
-    );
+    object.refuse("VariableTags", "it puts the instance's id and the time into tags");
     Some(Schedule {
         name: name?,
         copy_tags: copy_tags?,
@@ -134,10 +123,7 @@ fn name(object: &mut Object<'_>, position: usize, names: &mut BTreeSet<String>) 
 }
 
 fn name_is_valid(name: &str) -> bool {
-    name.len() <= 120
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b" _-".contains(&b))
+    name.len() <= 120 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" _-".contains(&b))
 }
 
 fn create(object: &mut Object<'_>) -> Option<CreateRule> {
@@ -157,20 +143,15 @@ fn create_rule(object: &mut Object<'_>) -> Option<CreateRule> {
     });
     object.refuse("Scripts", "it runs commands on instances before and after");
     let interval = object.optional("Interval", |node| {
-        let is_one = |hours: &u32| {
-            Interval::HOURS
-                .iter()
-                .any(|it| u32::from(it.unsigned_abs()) == *hours)
-        };
+        let is_one =
+            |hours: &u32| Interval::HOURS.iter().any(|it| u32::from(it.unsigned_abs()) == *hours);
         i8::try_from(node.number_among(HOURS, is_one)?).ok()
     });
     let unit = object.optional("IntervalUnit", |node| match node.string() {
         Some("HOURS") => Some(()),
         _ => node.want("HOURS"),
     });
-    let times = object.optional("Times", |node| {
-        node.list(1, "time (DLM)", |node| time(&node))
-    });
+    let times = object.optional("Times", |node| node.list(1, "time (DLM)", |node| time(&node)));
     let cron = object.optional("CronExpression", |node| cron(&node));
     let zone = object.optional("TimeZone", |node| time_zone(&node));
     let window = object.integer("StartWindowMinutes", 1..=525_600);
@@ -178,14 +159,10 @@ fn create_rule(object: &mut Object<'_>) -> Option<CreateRule> {
     let (times, zone, window) = (times?, zone?, window?);
     let when = match (interval?, cron?, unit?) {
         (Some(_), Some(_), _) => {
-            return object
-                .node()
-                .fail("want Interval or CronExpression, found both");
+            return object.node().fail("want Interval or CronExpression, found both");
         }
         (None, Some(_), _) if times.is_some() => {
-            return object
-                .get("Times")?
-                .fail("has its place beside Interval, not CronExpression");
+            return object.get("Times")?.fail("has its place beside Interval, not CronExpression");
         }
         // Recorded API output has a unit beside `"Interval": 0`.
         (None, Some(_), Some(())) if !object.is_written("Interval") => {
@@ -201,11 +178,7 @@ fn create_rule(object: &mut Object<'_>) -> Option<CreateRule> {
         (None, None, _) => return object.missing("Interval", RECURRENCE),
     };
     let time_zone = zone.unwrap_or(TimeZone::UTC);
-    Some(CreateRule {
-        when,
-        time_zone,
-        start_window_minutes: window,
-    })
+    Some(CreateRule { when, time_zone, start_window_minutes: window })
 }
 
 const HOURS: &str = "1, 2, 3, 4, 6, 8, 12 or 24 hours";
@@ -220,9 +193,7 @@ fn time(node: &Node<'_>) -> Option<Time> {
         let (hour, minute) = text.split_once(':')?;
         Time::new(digits(hour)?, digits(minute)?, 0, 0).ok()
     };
-    node.string()
-        .and_then(parse)
-        .or_else(|| node.want("a time from 00:00 to 23:59"))
+    node.string().and_then(parse).or_else(|| node.want("a time from 00:00 to 23:59"))
 }
 
 fn cron(node: &Node<'_>) -> Option<Cron> {
@@ -247,17 +218,10 @@ fn time_zone(node: &Node<'_>) -> Option<TimeZone> {
 fn retain(object: &mut Object<'_>, archived: bool) -> Option<RetainRule> {
     let want = "Count, or Interval and IntervalUnit";
     let Some(node) = object.get("RetainRule") else {
-        return if archived {
-            None
-        } else {
-            object.missing("RetainRule", want)
-        };
+        return if archived { None } else { object.missing("RetainRule", want) };
     };
     node.members(|rule| {
-        let keep = rule.refuse(
-            "Keep",
-            "it keeps the newest of each hour, day, week, month, year",
-        );
+        let keep = rule.refuse("Keep", "it keeps the newest of each hour, day, week, month, year");
         let count = rule.integer("Count", 1..=1000);
         let age = parts::age(rule);
         let minimum_count = rule.integer("MinimumCount", 1..=1000);

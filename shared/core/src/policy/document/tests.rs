@@ -10,10 +10,7 @@ use crate::schedule::{CreateRule, When};
 
 mod rules;
 
-const FIXTURES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/fixtures/dlm-policies"
-);
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/dlm-policies");
 
 fn snapshots() -> Value {
     json!({
@@ -176,10 +173,7 @@ fn published_policies_are_honoured_or_refused_by_name() {
         ),
         ("23-cli-create-lifecycle-policy.json", ""),
         ("24-cli-get-lifecycle-policy.json", ""),
-        (
-            "25-cli-update-target-tags-only.json",
-            "/Schedules: want 1 to 4 schedules, found nothing",
-        ),
+        ("25-cli-update-target-tags-only.json", "/Schedules: want 1 to 4 schedules, found nothing"),
         (
             "35-ebs-guide-vss-backup.json",
             "/ResourceTypes/0: \"INSTANCE\" is not supported by this version of snapferry: it \
@@ -214,25 +208,15 @@ fn published_policies_are_honoured_or_refused_by_name() {
 }
 
 fn created_at(rule: &CreateRule) -> String {
-    rule.next("2026-11-22T00:00:00Z".parse().unwrap())
-        .unwrap()
-        .to_string()
+    rule.next("2026-11-22T00:00:00Z".parse().unwrap()).unwrap().to_string()
 }
 
 #[test]
 fn a_published_snapshot_policy_says_what_it_says() {
     let policy = snapshot_policy(&fixture("01-ebs-guide-ex1-two-schedules.json"));
-    assert_eq!(
-        policy.target_tags,
-        [("costcenter".to_owned(), "115".to_owned())]
-    );
-    let [daily, weekly] = policy.schedules.as_slice() else {
-        panic!("two schedules")
-    };
-    assert_eq!(
-        (daily.name.as_str(), weekly.name.as_str()),
-        ("DailySnapshots", "WeeklySnapshots")
-    );
+    assert_eq!(policy.target_tags, [("costcenter".to_owned(), "115".to_owned())]);
+    let [daily, weekly] = policy.schedules.as_slice() else { panic!("two schedules") };
+    assert_eq!((daily.name.as_str(), weekly.name.as_str()), ("DailySnapshots", "WeeklySnapshots"));
     assert_eq!(daily.tags_to_add["type"], "myDailySnapshot");
     assert!(!daily.copy_tags);
     assert_eq!(daily.retain.count.map(u32::from), Some(5));
@@ -241,50 +225,23 @@ fn a_published_snapshot_policy_says_what_it_says() {
     assert_eq!(created_at(&weekly.create), "2026-11-27T17:00:00Z");
 
     let exported = read(&fixture("16-ec2-guide-get-response.json"), "").unwrap();
-    assert_eq!(
-        (exported.name.as_str(), exported.enabled),
-        ("policy-0123456789abcdef0", true)
-    );
+    assert_eq!((exported.name.as_str(), exported.enabled), ("policy-0123456789abcdef0", true));
     assert_eq!(exported.targets.len(), 1);
     let role = "arn:aws:iam::210774411744:role/AWSDataLifecycleManagerDefaultRole";
     assert_eq!(exported.targets[0].role_arn.as_str(), role);
-    assert_eq!(
-        (
-            &exported.targets[0].external_id,
-            exported.targets[0].regions.len()
-        ),
-        (&None, 0)
-    );
+    assert_eq!((&exported.targets[0].external_id, exported.targets[0].regions.len()), (&None, 0));
 }
 
 #[test]
 fn a_published_event_policy_says_what_it_says() {
     let policy = copy_policy(&fixture("08-ebs-guide-event-based-copy-two-regions.json"));
-    assert_eq!(
-        policy
-            .owners
-            .iter()
-            .map(AccountId::as_str)
-            .collect::<Vec<_>>(),
-        ["111111111111"]
-    );
+    assert_eq!(policy.owners.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["111111111111"]);
     assert!(policy.description.is_none() && policy.source_regions.is_empty());
-    let [first, second] = policy.rules.as_slice() else {
-        panic!("two copies")
-    };
-    assert_eq!(
-        (first.name.as_str(), first.encrypted, &first.cmk_arn),
-        ("sa-east-1", false, &None)
-    );
-    let days = Age {
-        interval: 3.try_into().unwrap(),
-        unit: IntervalUnit::Days,
-    };
+    let [first, second] = policy.rules.as_slice() else { panic!("two copies") };
+    assert_eq!((first.name.as_str(), first.encrypted, &first.cmk_arn), ("sa-east-1", false, &None));
+    let days = Age { interval: 3.try_into().unwrap(), unit: IntervalUnit::Days };
     assert_eq!((first.retain, first.minimum_count), (Some(days), 1));
-    assert_eq!(
-        (second.name.as_str(), second.encrypted),
-        ("eu-west-2", true)
-    );
+    assert_eq!((second.name.as_str(), second.encrypted), ("eu-west-2", true));
     let key = "arn:aws:kms:eu-west-2:222222222222:key/8af79514-350d-4c52-bac8-8985e84171c7";
     assert_eq!(second.cmk_arn.as_ref().unwrap().as_str(), key);
 
@@ -300,24 +257,15 @@ fn a_document_with_five_mistakes_names_all_five() {
     for (pointer, value) in [
         ("/State", json!("ON")),
         ("/PolicyDetails/Schedules/0/RetainRule/Count", json!(0)),
-        (
-            "/PolicyDetails/Schedules/0/CreateRule/Times",
-            json!(["3:00"]),
-        ),
+        ("/PolicyDetails/Schedules/0/CreateRule/Times", json!(["3:00"])),
         ("/PolicyDetails/Schedules/1/CopyTag", json!(true)),
-        (
-            "/PolicyDetails/Schedules/1/ArchiveRule",
-            json!({ "RetainRule": { "Count": 1 } }),
-        ),
+        ("/PolicyDetails/Schedules/1/ArchiveRule", json!({ "RetainRule": { "Count": 1 } })),
     ] {
         document = with(document, pointer, value);
     }
     let err = read(&document, "").unwrap_err();
     assert_eq!(err.issues.len(), 5);
-    assert_eq!(
-        (err.name.as_str(), err.kind),
-        ("daily", Some(Kind::Snapshots))
-    );
+    assert_eq!((err.name.as_str(), err.kind), ("daily", Some(Kind::Snapshots)));
     assert_eq!(
         err.to_string(),
         "policy \"daily\" is invalid: \
@@ -338,15 +286,9 @@ fn what_was_found_stays_on_one_line_and_short() {
     let err = read(&document, "").unwrap_err();
     assert_eq!(err.issues[2].pointer, "/k\n~0~1");
     let text = err.to_string();
-    assert!(
-        text.starts_with("policy \"a\\nb\\u{7f}\\u{202e}xxx"),
-        "{text}"
-    );
+    assert!(text.starts_with("policy \"a\\nb\\u{7f}\\u{202e}xxx"), "{text}");
     assert!(text.contains("/k\\n~0~1: unknown member"), "{text}");
-    assert!(
-        !text.chars().any(|c| c.is_control() || c == '\u{202e}') && text.len() < 500,
-        "{text}"
-    );
+    assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}') && text.len() < 500, "{text}");
 
     let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("x{n}"), json!(1))).collect();
     let err = read(&Value::Object(many), "").unwrap_err();
@@ -366,15 +308,9 @@ fn names_come_from_the_document_or_from_outside() {
     assert_eq!(name(exported(), "").unwrap(), "daily");
     assert_eq!(name(unnamed(), "").unwrap(), "policy-0123456789abcdef0");
     assert_eq!(name(unnamed(), "parameter").unwrap(), "parameter");
-    assert_eq!(
-        name(with(bare(), "/Name", json!("own")), "parameter").unwrap(),
-        "own"
-    );
+    assert_eq!(name(with(bare(), "/Name", json!("own")), "parameter").unwrap(), "own");
     let err = name(bare(), &"p".repeat(65)).unwrap_err();
-    assert_eq!(
-        (err.issues.len(), err.issues[0].pointer.as_str()),
-        (1, "/Name")
-    );
+    assert_eq!((err.issues.len(), err.issues[0].pointer.as_str()), (1, "/Name"));
 }
 
 #[test]
@@ -382,10 +318,7 @@ fn a_copy_policy_has_no_targets_yet() {
     let target = json!({ "RoleArn": "arn:aws:iam::333333333333:role/member" });
     let err = read(&with(copies(), "/Targets", json!([target])), "").unwrap_err();
     let issue = err.issues[0].to_string();
-    assert!(
-        issue.starts_with("/Targets: is not supported by this version"),
-        "{issue}"
-    );
+    assert!(issue.starts_with("/Targets: is not supported by this version"), "{issue}");
     let role = json!("arn:aws:iam::333333333333:role/dlm");
     let read = read(&with(copies(), "/ExecutionRoleArn", role), "").unwrap();
     assert!(read.targets.is_empty(), "DLM's own role is no target");
@@ -413,34 +346,16 @@ fn every_envelope_is_opened() {
         assert_eq!(wrong(&document), "", "{document}");
     }
     for (document, expected) in [
-        (
-            json!(null),
-            "the document: want a policy document (a JSON object), found null",
-        ),
-        (
-            json!([]),
-            "the document: want a policy document (a JSON object), found []",
-        ),
-        (
-            json!({}),
-            "/PolicyDetails: want the policy's details, found nothing",
-        ),
-        (
-            json!({ "Policy": null }),
-            "/Policy: want a policy, found null",
-        ),
-        (
-            json!({ "Policy": policy, "Targets": [] }),
-            "/Targets: unknown member",
-        ),
+        (json!(null), "the document: want a policy document (a JSON object), found null"),
+        (json!([]), "the document: want a policy document (a JSON object), found []"),
+        (json!({}), "/PolicyDetails: want the policy's details, found nothing"),
+        (json!({ "Policy": null }), "/Policy: want a policy, found null"),
+        (json!({ "Policy": policy, "Targets": [] }), "/Targets: unknown member"),
         (
             json!({ "Resources": { "One": resource, "Two": resource } }),
             "/Resources: want exactly one AWS::DLM::LifecyclePolicy, found 2",
         ),
-        (
-            json!({ "Resources": {}, "Outputs": {} }),
-            "/Resources: want resources, found {}",
-        ),
+        (json!({ "Resources": {}, "Outputs": {} }), "/Resources: want resources, found {}"),
         (
             json!({ "Resources": { "a/b": with(resource.clone(), "/Properties/State", json!("ON")) } }),
             "/Resources/a~1b/Properties/State: want ENABLED or DISABLED, found \"ON\"",
@@ -467,40 +382,21 @@ fn form_is_free() {
         ("/PolicyDetails/ResourceTypes", json!(null)),
         ("/PolicyDetails/ResourceLocations", json!("CLOUD")),
         ("/PolicyDetails/Parameters", json!({})),
-        (
-            "/PolicyDetails/Parameters",
-            json!({ "ExcludeBootVolume": false }),
-        ),
-        (
-            "/PolicyDetails/TargetTags",
-            json!({ "Key": "a", "Value": "b" }),
-        ),
-        (
-            "/PolicyDetails/TargetVolumeIds",
-            json!("vol-0123456789abcdef0"),
-        ),
-        (
-            "/PolicyDetails/ExcludeTags",
-            json!([{ "Key": "backup", "Value": "no*" }]),
-        ),
+        ("/PolicyDetails/Parameters", json!({ "ExcludeBootVolume": false })),
+        ("/PolicyDetails/TargetTags", json!({ "Key": "a", "Value": "b" })),
+        ("/PolicyDetails/TargetVolumeIds", json!("vol-0123456789abcdef0")),
+        ("/PolicyDetails/ExcludeTags", json!([{ "Key": "backup", "Value": "no*" }])),
         ("/PolicyDetails/CreateInterval", json!(0)),
         ("/PolicyDetails/EventSource", json!({ "Type": "" })),
     ] {
-        assert_eq!(
-            wrong(&with(snapshots(), pointer, value.clone())),
-            "",
-            "{pointer} = {value}"
-        );
+        assert_eq!(wrong(&with(snapshots(), pointer, value.clone())), "", "{pointer} = {value}");
     }
     for (pointer, value) in [
         ("/CopyTags", json!("true")),
         ("/TagsToAdd", json!({ "Key": "a", "Value": "" })),
         ("/VariableTags", json!([])),
         ("/CrossRegionCopyRules", json!([])),
-        (
-            "/FastRestoreRule",
-            json!({ "Count": 0, "Interval": 0, "AvailabilityZones": [] }),
-        ),
+        ("/FastRestoreRule", json!({ "Count": 0, "Interval": 0, "AvailabilityZones": [] })),
         ("/ArchiveRule", json!(null)),
         ("/CreateRule", json!({})),
         ("/CreateRule/Interval", json!("24")),
@@ -517,30 +413,14 @@ fn form_is_free() {
             json!({ "Interval": 0, "IntervalUnit": "HOURS", "CronExpression": "cron(0 2 * * ? *)" }),
         ),
         ("/RetainRule", json!({ "Count": 4, "Interval": 0 })),
-        (
-            "/RetainRule",
-            json!({ "Count": "4", "Interval": 0, "IntervalUnit": "DAYS" }),
-        ),
-        (
-            "/RetainRule",
-            json!({ "Count": 4, "Interval": "0", "IntervalUnit": "DAYS" }),
-        ),
+        ("/RetainRule", json!({ "Count": "4", "Interval": 0, "IntervalUnit": "DAYS" })),
+        ("/RetainRule", json!({ "Count": 4, "Interval": "0", "IntervalUnit": "DAYS" })),
         ("/RetainRule/MinimumCount", json!(0)),
-        (
-            "/ShareRules",
-            json!({ "TargetAccounts": "222222222222", "UnshareInterval": 0 }),
-        ),
-        (
-            "/ShareRules",
-            json!([{ "TargetAccounts": [222_222_222_222_u64] }]),
-        ),
+        ("/ShareRules", json!({ "TargetAccounts": "222222222222", "UnshareInterval": 0 })),
+        ("/ShareRules", json!([{ "TargetAccounts": [222_222_222_222_u64] }])),
     ] {
         let pointer = format!("{schedule}{pointer}");
-        assert_eq!(
-            wrong(&with(snapshots(), &pointer, value.clone())),
-            "",
-            "{pointer} = {value}"
-        );
+        assert_eq!(wrong(&with(snapshots(), &pointer, value.clone())), "", "{pointer} = {value}");
     }
     let copy = "/PolicyDetails/Actions/0/CrossRegionCopy/0";
     for (pointer, value) in [
@@ -548,22 +428,10 @@ fn form_is_free() {
         ("/EncryptionConfiguration/CmkArn", json!("")),
         ("/RetainRule", json!(null)),
         ("/RetainRule", json!({ "Count": 0, "Interval": 0 })),
-        (
-            "/RetainRule",
-            json!({ "Interval": 36_500, "IntervalUnit": "DAYS" }),
-        ),
-        (
-            "/RetainRule",
-            json!({ "Interval": 5200, "IntervalUnit": "WEEKS" }),
-        ),
-        (
-            "/RetainRule",
-            json!({ "Interval": 1200, "IntervalUnit": "MONTHS" }),
-        ),
-        (
-            "/RetainRule",
-            json!({ "Interval": 100, "IntervalUnit": "YEARS" }),
-        ),
+        ("/RetainRule", json!({ "Interval": 36_500, "IntervalUnit": "DAYS" })),
+        ("/RetainRule", json!({ "Interval": 5200, "IntervalUnit": "WEEKS" })),
+        ("/RetainRule", json!({ "Interval": 1200, "IntervalUnit": "MONTHS" })),
+        ("/RetainRule", json!({ "Interval": 100, "IntervalUnit": "YEARS" })),
         ("/RetainRule/MinimumCount", json!(3)),
         ("/MinimumCount", json!(3)),
         ("/CopyTags", json!(false)),
@@ -571,11 +439,7 @@ fn form_is_free() {
         ("/TagsToAdd", json!([{ "Key": "a", "Value": "b" }])),
     ] {
         let pointer = format!("{copy}{pointer}");
-        assert_eq!(
-            wrong(&with(copies(), &pointer, value.clone())),
-            "",
-            "{pointer} = {value}"
-        );
+        assert_eq!(wrong(&with(copies(), &pointer, value.clone())), "", "{pointer} = {value}");
     }
 }
 
@@ -595,37 +459,22 @@ fn defaults_are_what_the_contract_says() {
         "ExecutionRoleArn": "arn:aws:iam::333333333333:role/member",
     });
     let policy = snapshot_policy(&seed);
-    let [schedule] = policy.schedules.as_slice() else {
-        panic!("one schedule")
-    };
+    let [schedule] = policy.schedules.as_slice() else { panic!("one schedule") };
     assert_eq!(schedule.name, "schedule-1");
     assert_eq!(schedule.create, CreateRule::new(When::EveryRun));
     assert_eq!(schedule.create.start_window_minutes, None);
 
-    let document = with(
-        snapshots(),
-        "/PolicyDetails/Schedules/0/CreateRule/TimeZone",
-        json!("Asia/Tokyo"),
-    );
+    let document =
+        with(snapshots(), "/PolicyDetails/Schedules/0/CreateRule/TimeZone", json!("Asia/Tokyo"));
     let rule = &snapshot_policy(&document).schedules[0].create;
     assert_eq!(created_at(rule), "2026-11-22T18:00:00Z");
 
     let both = json!({ "Count": 3, "Interval": 2, "IntervalUnit": "WEEKS", "MinimumCount": 2 });
-    let mut document = with(
-        snapshots(),
-        "/PolicyDetails/Schedules/0/RetainRule",
-        both.clone(),
-    );
+    let mut document = with(snapshots(), "/PolicyDetails/Schedules/0/RetainRule", both.clone());
     document = with(document, "/PolicyDetails/Schedules/1/RetainRule", both);
     let retain = &snapshot_policy(&document).schedules[1].retain;
-    let age = Age {
-        interval: 2.try_into().unwrap(),
-        unit: IntervalUnit::Weeks,
-    };
-    assert_eq!(
-        (retain.count.map(u32::from), retain.age),
-        (Some(3), Some(age))
-    );
+    let age = Age { interval: 2.try_into().unwrap(), unit: IntervalUnit::Weeks };
+    assert_eq!((retain.count.map(u32::from), retain.age), (Some(3), Some(age)));
     assert_eq!(retain.minimum_count, 2);
 }
 
@@ -633,29 +482,11 @@ fn defaults_are_what_the_contract_says() {
 fn a_region_may_occur_more_than_once() {
     let mut document = copies();
     for target in ["eu-west-2", "eu-west-1", "eu-west-2", "us-east-1"] {
-        let rules = document
-            .pointer_mut("/PolicyDetails/Actions/0/CrossRegionCopy")
-            .unwrap();
-        rules
-            .as_array_mut()
-            .unwrap()
-            .push(json!({ "TargetRegion": target }));
+        let rules = document.pointer_mut("/PolicyDetails/Actions/0/CrossRegionCopy").unwrap();
+        rules.as_array_mut().unwrap().push(json!({ "TargetRegion": target }));
     }
-    let names: Vec<_> = copy_policy(&document)
-        .rules
-        .into_iter()
-        .map(|rule| rule.name)
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "eu-west-2/1",
-            "eu-west-2/2",
-            "eu-west-1",
-            "eu-west-2/3",
-            "us-east-1"
-        ]
-    );
+    let names: Vec<_> = copy_policy(&document).rules.into_iter().map(|rule| rule.name).collect();
+    assert_eq!(names, ["eu-west-2/1", "eu-west-2/2", "eu-west-1", "eu-west-2/3", "us-east-1"]);
 }
 
 /// Values, made of the words of the language where there is a choice.
@@ -735,10 +566,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((member, inner), 0..6).prop_map(|members| {
-                members
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect()
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
             }),
         ]
     })
@@ -747,18 +575,14 @@ fn any_value() -> impl Strategy<Value = Value> {
 /// Every pointer into `value`, its own included.
 fn pointers(value: &Value) -> Vec<String> {
     let inner: Vec<(String, &Value)> = match value {
-        Value::Array(elements) => elements
-            .iter()
-            .enumerate()
-            .map(|(n, value)| (n.to_string(), value))
-            .collect(),
+        Value::Array(elements) => {
+            elements.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect()
+        }
         Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), v)).collect(),
         _ => Vec::new(),
     };
     let inner = inner.into_iter().flat_map(|(token, value)| {
-        pointers(value)
-            .into_iter()
-            .map(move |rest| format!("/{token}{rest}"))
+        pointers(value).into_iter().map(move |rest| format!("/{token}{rest}"))
     });
     std::iter::once(String::new()).chain(inner).collect()
 }
@@ -769,10 +593,7 @@ fn is_told_well(document: &Value) -> Result<(), TestCaseError> {
         let text = err.to_string();
         prop_assert!(!text.chars().any(char::is_control), "{text}");
         for issue in err.issues {
-            let parent = issue
-                .pointer
-                .rsplit_once('/')
-                .map_or("", |(parent, _)| parent);
+            let parent = issue.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
             prop_assert!(document.pointer(parent).is_some(), "{issue} points nowhere");
             prop_assert!(!issue.message.is_empty());
         }

@@ -13,16 +13,8 @@ pub(super) fn is_near(name: &str, known: &str) -> bool {
     let start = name.iter().zip(&known).take_while(|(a, b)| a == b).count();
     let (_, name) = name.split_at(start);
     let (_, known) = known.split_at(start);
-    let end = name
-        .iter()
-        .rev()
-        .zip(known.iter().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
-    match (
-        name.split_at(name.len() - end).0,
-        known.split_at(known.len() - end).0,
-    ) {
+    let end = name.iter().rev().zip(known.iter().rev()).take_while(|(a, b)| a == b).count();
+    match (name.split_at(name.len() - end).0, known.split_at(known.len() - end).0) {
         ([] | [_], [] | [_]) => true,
         ([first, second], [third, fourth]) => first == fourth && second == third,
         _ => false,

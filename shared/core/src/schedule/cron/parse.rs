@@ -47,10 +47,7 @@ impl FromStr for Cron {
 }
 
 fn inside_cron(text: &str) -> Result<&str, InvalidCron> {
-    if let Some(inside) = text
-        .strip_prefix("cron(")
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
+    if let Some(inside) = text.strip_prefix("cron(").and_then(|rest| rest.strip_suffix(')')) {
         return Ok(inside);
     }
     let want = "want cron(minute hour day-of-month month day-of-week year)";
@@ -86,30 +83,13 @@ struct Field {
     steps: bool,
 }
 
-const MINUTE: Field = Field {
-    name: "minute",
-    range: 0..=59,
-    names: &[],
-    steps: true,
-};
-const HOUR: Field = Field {
-    name: "hour",
-    range: 0..=23,
-    names: &[],
-    steps: true,
-};
-const DAY_OF_MONTH: Field = Field {
-    name: "day-of-month",
-    range: 1..=31,
-    names: &[],
-    steps: true,
-};
+const MINUTE: Field = Field { name: "minute", range: 0..=59, names: &[], steps: true };
+const HOUR: Field = Field { name: "hour", range: 0..=23, names: &[], steps: true };
+const DAY_OF_MONTH: Field = Field { name: "day-of-month", range: 1..=31, names: &[], steps: true };
 const MONTH: Field = Field {
     name: "month",
     range: 1..=12,
-    names: &[
-        "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-    ],
+    names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
     steps: true,
 };
 const DAY_OF_WEEK: Field = Field {
@@ -118,12 +98,7 @@ const DAY_OF_WEEK: Field = Field {
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
     steps: false,
 };
-const YEAR: Field = Field {
-    name: "year",
-    range: 1970..=2199,
-    names: &[],
-    steps: true,
-};
+const YEAR: Field = Field { name: "year", range: 1970..=2199, names: &[], steps: true };
 
 impl Field {
     /// Every value of a list of numbers, ranges and steps.
@@ -150,14 +125,7 @@ impl Field {
             None => {
                 let value = self.value(base, item)?;
                 // `5/15`: from 5 on.
-                (
-                    value,
-                    if step.is_some() {
-                        *self.range.end()
-                    } else {
-                        value
-                    },
-                )
+                (value, if step.is_some() { *self.range.end() } else { value })
             }
         };
         if first > last {
@@ -196,9 +164,7 @@ impl Field {
 
 /// A number without a sign.
 fn digits(text: &str) -> Option<i16> {
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn days_of_month(text: &str) -> Result<Days, InvalidCron> {
@@ -218,12 +184,7 @@ fn days_of_month(text: &str) -> Result<Days, InvalidCron> {
             }
         }
     }
-    Ok(Days::OfMonth {
-        plain,
-        nearest_working,
-        last,
-        last_working,
-    })
+    Ok(Days::OfMonth { plain, nearest_working, last, last_working })
 }
 
 fn days_of_week(text: &str) -> Result<Days, InvalidCron> {
@@ -238,9 +199,7 @@ fn days_of_week(text: &str) -> Result<Days, InvalidCron> {
             }
             let number = digits(number).filter(|number| (1..=5).contains(number));
             let number = number.ok_or_else(|| {
-                InvalidCron(format!(
-                    "want 1 to 5 after # in the field day-of-week, not {item:?}"
-                ))
+                InvalidCron(format!("want 1 to 5 after # in the field day-of-week, not {item:?}"))
             })?;
             nth = Some((from_sunday(DAY_OF_WEEK.value(day, item)?), narrow(number)));
             continue;

@@ -22,9 +22,7 @@ fn check(document: fn() -> Value, base: &str, cases: Vec<(&str, Value, &str)>) {
 }
 
 fn tags(n: usize) -> Vec<Value> {
-    (0..n)
-        .map(|n| json!({ "Key": format!("k{n}"), "Value": "v" }))
-        .collect()
+    (0..n).map(|n| json!({ "Key": format!("k{n}"), "Value": "v" })).collect()
 }
 
 #[test]
@@ -44,16 +42,8 @@ fn every_rule_of_a_policy() {
                 "/Name: want 1 to 64 of A-Z a-z 0-9 space _ . -, found \
                  \"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\"",
             ),
-            (
-                "/Name",
-                json!(7),
-                "/Name: want 1 to 64 of A-Z a-z 0-9 space _ . -, found 7",
-            ),
-            (
-                "/State",
-                json!("ERROR"),
-                "/State: want ENABLED or DISABLED, found \"ERROR\"",
-            ),
+            ("/Name", json!(7), "/Name: want 1 to 64 of A-Z a-z 0-9 space _ . -, found 7"),
+            ("/State", json!("ERROR"), "/State: want ENABLED or DISABLED, found \"ERROR\""),
             ("/Status", json!("ENABLED"), "/Status: unknown member"),
             (
                 "/PolicyDetail",
@@ -119,11 +109,7 @@ fn every_rule_of_a_policy() {
                 "/CopyTags: CopyTags is not supported by this version of snapferry: it belongs to \
                  DLM's default policies, which back up whatever has no recent backup",
             ),
-            (
-                "/PolicyDetails",
-                json!("x"),
-                "/PolicyDetails: want an object, found \"x\"",
-            ),
+            ("/PolicyDetails", json!("x"), "/PolicyDetails: want an object, found \"x\""),
         ],
     );
 }
@@ -164,11 +150,7 @@ fn every_rule_of_snapshot_details() {
                  /ResourceTypes/1: \"INSTANCE\" is not supported by this version of snapferry: it \
                  takes all volumes of an instance at one instant",
             ),
-            (
-                "/ResourceTypes",
-                json!("VOLUMES"),
-                "/ResourceTypes: want VOLUME, found \"VOLUMES\"",
-            ),
+            ("/ResourceTypes", json!("VOLUMES"), "/ResourceTypes: want VOLUME, found \"VOLUMES\""),
             (
                 "/ResourceType",
                 json!("VOLUME"),
@@ -181,16 +163,8 @@ fn every_rule_of_snapshot_details() {
                 "/ResourceLocations/0: \"OUTPOST\" is not supported by this version of snapferry: it \
                  takes the volumes of an Outpost or a Local Zone",
             ),
-            (
-                "/TargetTags",
-                json!([]),
-                "/TargetTags: want tags, or TargetVolumeIds, found []",
-            ),
-            (
-                "/TargetTags",
-                json!(tags(51)),
-                "/TargetTags: want 1 to 50 tags (DLM), found 51",
-            ),
+            ("/TargetTags", json!([]), "/TargetTags: want tags, or TargetVolumeIds, found []"),
+            ("/TargetTags", json!(tags(51)), "/TargetTags: want 1 to 50 tags (DLM), found 51"),
             (
                 "/TargetTags",
                 json!([{"Key": "", "Value": "x"}, {"Key": "k"}, {"Key": "k", "Value": 115}, "backup"]),
@@ -238,11 +212,7 @@ fn every_rule_of_snapshot_details() {
                 "/CreateInterval: CreateInterval is not supported by this version of snapferry: it \
                  belongs to DLM's default policies, which back up whatever has no recent backup",
             ),
-            (
-                "/Schedules",
-                json!([]),
-                "/Schedules: want 1 to 4 schedules, found []",
-            ),
+            ("/Schedules", json!([]), "/Schedules: want 1 to 4 schedules, found []"),
             (
                 "/Schedules",
                 json!([{}, {}, {}, {}, {}]),
@@ -293,11 +263,7 @@ fn every_rule_of_a_schedule() {
                 json!("night/ly"),
                 "/Name: want 1 to 120 of A-Z a-z 0-9 space _ - (DLM), found \"night/ly\"",
             ),
-            (
-                "/CopyTags",
-                json!("yes"),
-                "/CopyTags: want true or false, found \"yes\"",
-            ),
+            ("/CopyTags", json!("yes"), "/CopyTags: want true or false, found \"yes\""),
             (
                 "/TagsToAdd",
                 json!(tags(46)),
@@ -443,26 +409,14 @@ fn every_rule_of_a_schedule() {
                 json!(null),
                 "/RetainRule: want Count, or Interval and IntervalUnit, found null",
             ),
-            (
-                "/RetainRule/Count",
-                json!(0),
-                "/RetainRule/Count: want 1 to 1000, found 0",
-            ),
-            (
-                "/RetainRule/Count",
-                json!(1001),
-                "/RetainRule/Count: want 1 to 1000, found 1001",
-            ),
+            ("/RetainRule/Count", json!(0), "/RetainRule/Count: want 1 to 1000, found 0"),
+            ("/RetainRule/Count", json!(1001), "/RetainRule/Count: want 1 to 1000, found 1001"),
             (
                 "/RetainRule/Count",
                 json!("many"),
                 "/RetainRule/Count: want 1 to 1000, found \"many\"",
             ),
-            (
-                "/RetainRule/Count",
-                json!(2.5),
-                "/RetainRule/Count: want 1 to 1000, found 2.5",
-            ),
+            ("/RetainRule/Count", json!(2.5), "/RetainRule/Count: want 1 to 1000, found 2.5"),
             (
                 "/RetainRule",
                 json!({"MinimumCount": 2}),
@@ -561,11 +515,7 @@ fn every_rule_of_a_schedule() {
                 json!({"Count": 2}),
                 "/retainRule: unknown member, did you mean \"RetainRule\"?",
             ),
-            (
-                "/CopyTag",
-                json!(true),
-                "/CopyTag: unknown member, did you mean \"CopyTags\"?",
-            ),
+            ("/CopyTag", json!(true), "/CopyTag: unknown member, did you mean \"CopyTags\"?"),
             ("/Retention", json!(true), "/Retention: unknown member"),
         ],
     );
@@ -589,11 +539,7 @@ fn every_rule_of_event_details() {
                 json!(null),
                 "/EventSource: want an event source with Parameters.SnapshotOwner, found null",
             ),
-            (
-                "/Actions",
-                json!([]),
-                "/Actions: want one action with CrossRegionCopy, found []",
-            ),
+            ("/Actions", json!([]), "/Actions: want one action with CrossRegionCopy, found []"),
             (
                 "/Actions/1",
                 json!({"CrossRegionCopy": [{"Target": "eu-west-1"}]}),
@@ -620,16 +566,8 @@ fn every_rule_of_an_event_source() {
         copies,
         "/PolicyDetails/EventSource",
         vec![
-            (
-                "/Type",
-                json!("EVENTBRIDGE"),
-                "/Type: want MANAGED_CWE, found \"EVENTBRIDGE\"",
-            ),
-            (
-                "/Parameters",
-                json!({}),
-                "/Parameters: want parameters with SnapshotOwner, found {}",
-            ),
+            ("/Type", json!("EVENTBRIDGE"), "/Type: want MANAGED_CWE, found \"EVENTBRIDGE\""),
+            ("/Parameters", json!({}), "/Parameters: want parameters with SnapshotOwner, found {}"),
             (
                 "/Parameters/EventType",
                 json!("copySnapshot"),
@@ -674,11 +612,7 @@ fn every_rule_of_a_copy() {
         copies,
         "/PolicyDetails/Actions/0/CrossRegionCopy/0",
         vec![
-            (
-                "/Target",
-                json!(null),
-                "/Target: want a Region such as eu-central-1, found null",
-            ),
+            ("/Target", json!(null), "/Target: want a Region such as eu-central-1, found null"),
             (
                 "/Target",
                 json!("London"),
