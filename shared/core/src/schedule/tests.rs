@@ -1,5 +1,3 @@
-#![expect(clippy::too_many_lines, reason = "tables")]
-
 use std::collections::BTreeSet;
 
 use croner::parser::{CronParser, Seconds, Year};
