@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::machine::project;
-use snapferry_tests::stage::{EXTERNAL_ID, HOME, MEMBERS, Stage, role_arn, vault};
+use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, role_arn, vault};
 
 use crate::common::{count, failed, night, nightly, vault_policy};
 
@@ -100,6 +100,42 @@ fn the_seed_policy_keeps_so_many_generations_of_one_volume() -> Result<()> {
     let slots: Vec<String> =
         stage.aws.snapshots()?.iter().map(|it| it.tag("snapferry:slot").to_owned()).collect();
     assert_eq!(slots, ["2026-03-01T02:04:00Z", "2026-03-01T02:05:00Z"]);
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_aims_at_nothing_does_not_pass_for_success() -> Result<()> {
+    let stage = Stage::new("aimless")?;
+    let place = Place { account: MEMBERS[0], region: HOME };
+    let gone = stage.aws.volumes(place, 1, &json!({}))?.remove(0);
+    let target = json!({"RoleArn": role_arn(MEMBERS[0]), "ExternalId": EXTERNAL_ID, "Regions": [HOME, AWAY]});
+    let policy = |ids: &[&str]| {
+        json!({"Name": "p", "Targets": [target], "PolicyDetails": {
+            "TargetVolumeIds": ids, "Schedules": [{"RetainRule": {"Count": 2}}]}})
+    };
+    let rotate = stage.function("rotate-snapshots", &json!([]))?;
+    let send = |policy: Value| rotate.invoke(&json!({"Policies": [policy]}));
+    let mistyped = "vol-0123456789abcdef0";
+    let message = failed(&send(policy(&[&gone, mistyped]))?, "ActionsFailed");
+    assert!(
+        message.contains("there is no volume vol-0123456789abcdef0, nor a snapshot of it"),
+        "{message}"
+    );
+    assert_eq!(stage.aws.snapshots()?.len(), 1, "the volume in one of the Regions is snapshotted");
+
+    stage.aws.settle()?;
+    let form = [("Action", "DeleteVolume"), ("Version", "2016-11-15"), ("VolumeId", gone.as_str())];
+    stage.aws.query(place, "ec2", &form)?;
+    let report = send(policy(&[&gone]))?.report()?;
+    assert_eq!(report["Held"][0]["SnapshotId"], stage.aws.snapshots()?[0].id, "{report}");
+
+    let mut tagged = nightly(&[HOME, AWAY], &json!({"Count": 2}));
+    tagged["PolicyDetails"]["TargetTags"][0]["Value"] = json!("dialy");
+    let report = send(tagged)?.report()?;
+    let reason = "the policy targets no volume in any of its accounts and Regions";
+    assert_eq!(report["Held"][0]["Reason"], reason, "{report}");
+    let message = failed(&rotate.invoke(&json!({"Policies": []}))?, "InvalidEvent");
+    assert!(message.contains("/Policies: want at least one policy document"), "{message}");
     Ok(())
 }
 

@@ -222,6 +222,8 @@ pub enum Hold {
     Unclaimed(String),
     /// Nothing of it will be done while its policy is disabled.
     Disabled,
+    /// The policy's tags are on no volume, in none of its accounts and Regions.
+    NoVolumes,
     /// It is under a key that no other account can use, and a newer one tells that already.
     Unshareable(String),
     /// The volume cannot be snapshotted in its state, or is gone.
@@ -258,7 +260,13 @@ impl fmt::Display for Hold {
             }
             Self::Unclaimed(what) => write!(f, "{what} is gone, and nothing says when it expires"),
             Self::Disabled => f.write_str("its policy is disabled"),
-            Self::Unshareable(key) => write!(f, "under {key}, which no other account can use"),
+            Self::NoVolumes => {
+                f.write_str("the policy targets no volume in any of its accounts and Regions")
+            }
+            Self::Unshareable(key) => write!(
+                f,
+                "encrypted under {key}, which no other account can use, as is told of the newest one"
+            ),
             Self::VolumeUnusable => f.write_str("the volume is neither available nor in use"),
             Self::NotShared => f.write_str("not shared with this account, or not any more"),
             Self::OwnerNotWanted(owner) => write!(f, "no policy names {owner} as SnapshotOwner"),

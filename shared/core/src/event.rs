@@ -86,7 +86,11 @@ impl RotateEvent {
         if is_from_event_bridge(event) {
             return Ok(Self { scheduled_time: Some(scheduled(event)?), ..Self::default() });
         }
-        only(event, &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now"])?;
+        only(
+            event,
+            &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now"],
+            "an EventBridge schedule, or any of ScheduledTime, Policies, Scopes, DryRun, Now",
+        )?;
         let scopes =
             strings(event, "Scopes", "a list of account/Region such as 333333333333/eu-central-1")?;
         Ok(Self {
@@ -105,7 +109,11 @@ impl CopyEvent {
     pub fn parse(event: &Value) -> Result<Self, InvalidEvent> {
         let event = object(event)?;
         if !is_from_event_bridge(event) {
-            only(event, &["Policies", "SnapshotIds", "DryRun", "Now"])?;
+            only(
+                event,
+                &["Policies", "SnapshotIds", "DryRun", "Now"],
+                "an EventBridge event, or any of Policies, SnapshotIds, DryRun, Now",
+            )?;
             let ids = strings(event, "SnapshotIds", "a list of snapshot ids")?;
             let what = if ids.is_empty() {
                 CopyScope::Sweep
@@ -228,9 +236,9 @@ fn time(event: &Map<String, Value>, member: &str) -> Result<Option<Timestamp>, I
 fn common(event: &Map<String, Value>) -> Result<Common, InvalidEvent> {
     let policies = match event.get("Policies") {
         None | Some(Value::Null) => None,
-        Some(Value::Array(documents)) => Some(documents.clone()),
+        Some(Value::Array(documents)) if !documents.is_empty() => Some(documents.clone()),
         Some(document @ Value::Object(_)) => Some(vec![document.clone()]),
-        Some(other) => return Err(invalid("/Policies", "a list of policy documents", other)),
+        Some(other) => return Err(invalid("/Policies", "at least one policy document", other)),
     };
     let dry_run = match event.get("DryRun") {
         None | Some(Value::Null) => false,
@@ -269,14 +277,20 @@ fn object(event: &Value) -> Result<&Map<String, Value>, InvalidEvent> {
     event.as_object().ok_or_else(|| invalid("/", "an object", event))
 }
 
-fn only(event: &Map<String, Value>, known: &[&'static str]) -> Result<(), InvalidEvent> {
+fn only(
+    event: &Map<String, Value>,
+    known: &[&'static str],
+    want: &'static str,
+) -> Result<(), InvalidEvent> {
     match event.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => Err(InvalidEvent {
             pointer: format!("/{}", one_line(key).replace('~', "~0").replace('/', "~1")),
-            want: "no such member; a direct call has ScheduledTime, Scopes (rotate-snapshots), SnapshotIds \
-                   (copy-shared-snapshots), Policies, DryRun, Now",
-            found: "it".into(),
+            want,
+            found: format!(
+                "the unknown member {}",
+                one_line(key).chars().take(80).collect::<String>()
+            ),
         }),
     }
 }
@@ -369,7 +383,7 @@ mod tests {
         );
         assert!(
             said(json!({"Snapshotids": []}))
-                .starts_with("event is invalid: /Snapshotids: want no such")
+                .starts_with("event is invalid: /Snapshotids: want an EventBridge event, or any")
         );
         assert_eq!(
             said(share(

@@ -1,6 +1,6 @@
 //! The five steps in order: observe → plan → audit → execute → report. What both handlers call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
@@ -8,13 +8,14 @@ use crate::action::{Plan, Planned};
 use crate::audit::{AuditedPlan, Violation};
 use crate::ec2::Ec2;
 use crate::execute::{Executed, Limits, Outcome, execute};
-use crate::ids::Region;
+use crate::ids::{Region, VolumeId};
 use crate::observe::Unreadable;
 use crate::settle::settle;
 
 pub use copy::copy;
 pub use rotate::rotate;
 
+mod aimless;
 mod copy;
 mod gathered;
 mod rotate;
@@ -28,6 +29,8 @@ struct Done {
     violations: Vec<Violation>,
     unreadable: Vec<Unreadable>,
     out_of_time: bool,
+    /// The scope was read, and these of the volumes that policies name were seen, themselves or a snapshot.
+    seen: Option<BTreeSet<VolumeId>>,
 }
 
 async fn carry_out<E: Ec2>(

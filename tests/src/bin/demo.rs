@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::lambda::{Answer, Lambda};
 use snapferry_tests::local_aws::{Place, Snapshot};
-use snapferry_tests::stage::{AWAY, HOME, MEMBERS, Stage, TARGETS, VAULT, targets, vault};
+use snapferry_tests::stage::{
+    AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, TARGETS, VAULT, role_arn, targets, vault,
+};
 
 const COLUMNS: [&str; 6] = ["created", "shared", "copied", "rotated", "expired", "left"];
 
@@ -191,14 +193,16 @@ fn print_table(
     println!(
         "\n{DAYS} nights: every volume tagged Backup=daily was snapshotted once a night in its own account, \
          shared\nwith the vault account, and copied from there into two Regions under the vault's own keys. \
-         Members keep\nthe newest {KEPT} (and the one in the making), the vault {COPIES_KEPT_DAYS} days, and the \
-         last good copy of a volume for ever."
+         Members keep\nthe newest {KEPT} (older ones are rotated), the vault {COPIES_KEPT_DAYS} days (then they expire), and the \
+         last good copy\nof a volume for ever."
     );
     Ok(())
 }
 
 fn print_refused(refused: &str) {
-    println!("\nRefused, and why (the rest was done all the same):");
+    println!(
+        "\nOne volume cannot be shared, on purpose here; its owner hears this from every run, and the rest is done:"
+    );
     let mut line = String::from(" ");
     for word in refused.split(' ') {
         if line.len() + word.len() > 108 {
@@ -215,7 +219,7 @@ fn print_examples(before: &[Snapshot], after: &[Snapshot], swept: &Value) {
     let copies: Vec<&Snapshot> = after.iter().filter(|it| it.copied).collect();
     let gone = before.iter().filter(|it| it.copied).count() - copies.len();
     println!(
-        "\nAfter the sweep {gone} expired copies are gone, {} are left. One of them:",
+        "\nAfter the sweep {gone} expired copies are gone, {} are left. One of them (its times are as\nmuch earlier as the world was made older):",
         copies.len()
     );
     if let Some(copy) = copies.first() {
@@ -244,13 +248,22 @@ fn look_further(stage: &Stage, rotate: &Lambda, copy: &Lambda, keep: bool) {
         return;
     }
     let Place { account, region } = vault();
+    let invoke = "2015-03-31/functions/function/invocations";
     println!(
-        "\nThe local AWS runs until you press Enter. In another terminal (the access key id is the account):\n  \
+        "\nThe local AWS runs until you press Enter. The vault's copies, in another terminal (the access key id is \
+         the account):\n  \
          export AWS_ENDPOINT_URL={} AWS_SECRET_ACCESS_KEY=x AWS_ACCESS_KEY_ID={account} AWS_REGION={}\n  \
-         aws ec2 describe-snapshots --owner-ids self\n  \
-         curl -d '{{\"DryRun\": true}}' {}/2015-03-31/functions/function/invocations\n\
-         The functions run in {region}.",
-        stage.aws.url, TARGETS[0], rotate.url
+         aws ec2 describe-snapshots --owner-ids self\n\
+         Both functions run in {account}/{region}; what they would do now, one event at a time:\n  \
+         rotate-snapshots       curl -d '{{\"DryRun\": true}}' {}/{invoke}\n  \
+         copy-shared-snapshots  curl -d '{{\"DryRun\": true}}' {}/{invoke}\n\
+         For a policy of your own, in an event's \"Policies\", the target is\n  \
+         {{\"RoleArn\": \"{}\", \"ExternalId\": \"{EXTERNAL_ID}\"}}",
+        stage.aws.url,
+        TARGETS[0],
+        rotate.url,
+        copy.url,
+        role_arn(MEMBERS[0])
     );
     let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -1,12 +1,12 @@
 //! `rotate-snapshots`: every account and Region by itself, side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::gathered::Gathered;
-use super::{Done, carry_out};
+use super::{Done, aimless, carry_out};
 use crate::action::{Held, Hold, Plan, Subject};
 use crate::audit;
 use crate::chain::Chain;
@@ -14,7 +14,8 @@ use crate::documents::Documents;
 use crate::ec2::{Access, Ec2Error, Ec2Provider, ExternalId};
 use crate::event::RotateEvent;
 use crate::execute::Limits;
-use crate::ids::Scope;
+use crate::ids::{Scope, VolumeId};
+use crate::inventory::ScopeInventory;
 use crate::observe::{self, Unreadable};
 use crate::plan;
 use crate::policy::document::Kind;
@@ -55,9 +56,13 @@ pub async fn rotate<P: Ec2Provider>(
         .collect::<Vec<_>>()
         .await;
     done.sort_by(|a, b| a.scope.cmp(&b.scope));
+    let is_whole = event.scopes.is_empty();
+    let (impossible, held) =
+        if is_whole { aimless::find(&policies, &done) } else { Default::default() };
     for unit in done {
         run.add(unit.done, now);
     }
+    run.add(Done { plan: Plan { impossible, held, ..Plan::default() }, ..Done::default() }, now);
     Ok(run.finish(documents.into_invalid(Kind::Snapshots)))
 }
 
@@ -106,12 +111,13 @@ async fn units<'a, P: Ec2Provider>(
 }
 
 /// What became of one scope.
-struct Scoped {
-    scope: Scope,
-    done: Done,
+pub(super) struct Scoped<'a> {
+    pub(super) scope: Scope,
+    pub(super) policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
+    pub(super) done: Done,
 }
 
-async fn one_scope<P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'_>) -> Scoped {
+async fn one_scope<'a, P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'a>) -> Scoped<'a> {
     let done = if (context.limits.out_of_time)() {
         let held = Held {
             scope: unit.scope.clone(),
@@ -129,7 +135,7 @@ async fn one_scope<P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'_>) -> 
             Err(error) => not_read(&unit, error),
         }
     };
-    Scoped { scope: unit.scope, done }
+    Scoped { scope: unit.scope, policies: unit.policies, done }
 }
 
 /// A scope in which every policy is disabled is not worth an alarm: it may not even be set up yet.
@@ -171,5 +177,18 @@ async fn read_and_do<P: Ec2Provider>(
         },
     );
     let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
-    Ok(carry_out(audited, violations, &clients, context.limits, context.dry_run).await)
+    let done = carry_out(audited, violations, &clients, context.limits, context.dry_run).await;
+    Ok(Done { seen: Some(seen(&inventory, &unit.policies)), ..done })
+}
+
+/// Which of the volumes that policies name are here, or have been: a snapshot of ours tells.
+fn seen(inventory: &ScopeInventory, policies: &[(&Policy, &SnapshotPolicy)]) -> BTreeSet<VolumeId> {
+    let of_snapshots: BTreeSet<&VolumeId> =
+        inventory.snapshots.iter().map(|snapshot| &snapshot.volume_id).collect();
+    policies
+        .iter()
+        .flat_map(|(_, details)| &details.target_volume_ids)
+        .filter(|id| inventory.volumes.contains_key(*id) || of_snapshots.contains(id))
+        .cloned()
+        .collect()
 }
