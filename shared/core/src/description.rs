@@ -37,7 +37,7 @@ pub fn write(claim: &Claim, volume: &VolumeId, name: Option<&str>) -> String {
     printable(&text)
 }
 
-/// Reads what [`write`] wrote. `None` for anything else, which any snapshot of another tool is.
+/// Reads what [`write()`] wrote. `None` for anything else, which any snapshot of another tool is.
 #[must_use]
 pub fn read(description: &str) -> Option<Described> {
     let (_, rest) = description.split_once(" slot: ")?;

@@ -4,7 +4,7 @@
 //! and `{}` for what is absent, as recorded API output has them; numbers and booleans in strings;
 //! five envelopes. Strict in meaning: what a document says is honoured, or refused by name. Nothing
 //! is passed over in silence, except what only describes the DLM resource that a document was
-//! exported from ([`DESCRIPTIVE`]).
+//! exported from (`DESCRIPTIVE`).
 
 use std::fmt;
 
