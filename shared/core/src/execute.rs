@@ -19,7 +19,7 @@ pub struct Limits<'a> {
     pub scopes: usize,
     /// Calls side by side in one scope.
     pub actions: usize,
-    /// No more deletions than this in one run of one scope; `None`: three per volume, and 100 at the least.
+    /// No more deletions than this in one run of one scope; `None`: as many as the audit thinks fit.
     pub deletions: Option<usize>,
     /// Whether nothing new may be begun, because the invocation ends soon.
     pub out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
