@@ -17,14 +17,18 @@ from . import (
     describe,
     errors,
     events,
+    identity,
     images,
+    instances,
     keys,
     lambdas,
     locks,
     motos,
+    restores,
     sharing,
     snapshots,
     sts,
+    tiers,
 )
 from .calls import FAULTS, LOG, Call, Request, Response, read, wait
 from .errors import AwsError
@@ -35,9 +39,12 @@ EC2 = {
     **copies.ACTIONS,
     **describe.ACTIONS,
     **images.ACTIONS,
+    **instances.ACTIONS,
     **locks.ACTIONS,
+    **restores.ACTIONS,
     **sharing.ACTIONS,
     **snapshots.ACTIONS,
+    **tiers.ACTIONS,
 }
 WITHOUT_REGION = {"iam", "organizations", "sts"}
 # These wait: for a message, for a function, for themselves. They must not hold the lock meanwhile.
@@ -52,7 +59,7 @@ DISABLED = {
 def install() -> None:
     """Patches moto. Once, before the first request."""
     motos.install()
-    for module in (backup, events, images, keys, lambdas, snapshots):
+    for module in (backup, events, images, instances, keys, lambdas, snapshots):
         module.install()
 
 
@@ -124,8 +131,10 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
 def serve(call: Call, request: Request, caller: Caller) -> Response:
     refuse_disabled(call, caller)
     try:
-        if call.service == "ec2" and call.action in EC2:
+        if call.service == "ec2":
             params = Params(call.params)
+            identity.authorize(call.action, caller, call.region, params)
+        if call.service == "ec2" and call.action in EC2:
             return Response(*EC2[call.action](caller, call.region, params))
         if call.service == "sts" and call.action in sts.ACTIONS:
             return Response(*sts.ACTIONS[call.action](caller, Params(call.params)))

@@ -33,8 +33,9 @@ def copy_snapshot(caller: Caller, region: str, p: Params) -> Result:
         source, failure = visible(caller.account, source_region, source_id), None
         if source is None and KNOBS["copy_refusal"] == "sync":
             raise not_found(source_id)
-        if source is not None and (source.status != "completed" or source.storage_tier != "standard"):
-            raise AwsError("IncorrectState", f"{source_id} is {source.status}")
+        if source is not None and (source.status != "completed" or source.archived):
+            state_of = "archived" if source.archived else source.status
+            raise AwsError("IncorrectState", f"The snapshot '{source_id}' is {state_of}.")
         p.refuse_dry_run()
         limit = KNOBS["copy_limit"]
         if limit and sum(s.copied and s.status == "pending" for s in state.snapshots.values()) >= limit:
@@ -46,7 +47,10 @@ def copy_snapshot(caller: Caller, region: str, p: Params) -> Result:
         if source is None:
             failure = "Source snapshot is not found"
         elif source.encrypted or encrypt or state.ebs_encryption_by_default:
-            wanted = key or keys.default_key(caller.account, region)
+            # an encrypted source takes the chosen default key only where encryption is the default
+            chosen = not source.encrypted or state.ebs_encryption_by_default
+            default = keys.default_key if chosen else keys.ebs_key
+            wanted = key or default(caller.account, region)
             arn = keys.usable(caller, region, wanted)
             if arn is None or (
                 source.encrypted and keys.usable(caller, source_region, source.kms_key_id) is None

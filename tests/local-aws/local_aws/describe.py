@@ -82,7 +82,7 @@ def field_predicate(field: Callable[[Any], Any], test: Callable[[Any], bool]) ->
 
 
 def page(
-    p: Params, items: list[Any], ids: list[str], name: str, least: int = 5
+    p: Params, items: list[Any], ids: list[str], name: str, least: int = 5, most: int = 1000
 ) -> tuple[list[Any], str | None]:
     """The page of `items` (which must have an `id`) that the call asks for, and the token of the next.
 
@@ -107,9 +107,9 @@ def page(
         except ValueError:
             raise AwsError("InvalidParameterValue", f"Unable to parse pagination token: {token}") from None
         items = [item for item in items if item.id > last]
-    if limit is None:
+    if not limit:
         return items, None
-    shown = items[: min(limit, 1000)]
+    shown = items[: min(limit, most)]
     return shown, shown[-1].id.encode().hex() if len(items) > len(shown) else None
 
 
@@ -289,7 +289,50 @@ def describe_regions(caller: Caller, region: str, p: Params) -> Result:
     return answer("DescribeRegions", {"regionInfo": rows})
 
 
+# ---- zones ----------------------------------------------------------------------------------------
+
+ZONE_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "group-name": lambda z: z.region_name,
+    "message": lambda z: [m["message"] for m in z.messages],
+    "opt-in-status": lambda z: "opt-in-not-required",
+    "region-name": lambda z: z.region_name,
+    "state": lambda z: z.state,
+    "zone-id": lambda z: z.zone_id,
+    "zone-name": lambda z: z.name,
+    "zone-type": lambda z: z.zone_type,
+}
+
+
+def describe_availability_zones(caller: Caller, region: str, p: Params) -> Result:
+    zones = backend(caller.account, region).zones.get(region, [])
+    names, ids = p.items("ZoneName"), p.items("ZoneId")
+    p.refuse_dry_run()
+    unknown = [n for n in names if n not in {z.name for z in zones}]
+    unknown += [i for i in ids if i not in {z.zone_id for z in zones}]
+    if unknown:
+        raise AwsError("InvalidParameterValue", f"Invalid availability zone: [{', '.join(unknown)}]")
+    seen = [z for z in zones if (not names or z.name in names) and (not ids or z.zone_id in ids)]
+    for test in compile_filters(p.filters(), ZONE_FIELDS, lambda z: {}):
+        seen = [z for z in seen if test(z)]
+    rows = [
+        {
+            "optInStatus": "opt-in-not-required",
+            "messageSet": [],
+            "regionName": z.region_name,
+            "zoneName": z.name,
+            "zoneId": z.zone_id,
+            "groupName": z.region_name,
+            "networkBorderGroup": z.region_name,
+            "zoneType": z.zone_type,
+            "zoneState": z.state,
+        }
+        for z in seen
+    ]
+    return answer("DescribeAvailabilityZones", {"availabilityZoneInfo": rows})
+
+
 ACTIONS = {
+    "DescribeAvailabilityZones": describe_availability_zones,
     "DescribeRegions": describe_regions,
     "DescribeSnapshots": describe_snapshots,
     "DescribeVolumes": describe_volumes,

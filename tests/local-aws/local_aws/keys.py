@@ -40,7 +40,7 @@ def find(account: str, region: str, name: str) -> Any:
         account = match.group(2)
         name = f"alias/{match.group(4)}" if match.group(3) == "alias" else match.group(4)
     if name == "alias/aws/ebs":
-        default_key(account, region)
+        ebs_key(account, region)
     state = kms_backends[account][region]
     if name.startswith("alias/"):
         name = state.get_key_id_from_alias(name) or ""
@@ -76,8 +76,16 @@ def aws_managed(arn: str | None) -> bool:
 
 def default_key(account: str, region: str) -> str:
     """The key of default encryption: `aws/ebs`, made on first use, unless another was chosen."""
+    return backend(account, region).default_kms_key_id or ebs_key(account, region)
+
+
+def ebs_key(account: str, region: str) -> str:
+    """`aws/ebs`, whichever key was chosen for default encryption."""
     state = backend(account, region)
-    return state.default_kms_key_id or state._create_default_encryption_key()
+    chosen = state.default_kms_key_id
+    arn = state._create_default_encryption_key()  # makes it the chosen one, too
+    state.default_kms_key_id = chosen or arn
+    return arn
 
 
 def install() -> None:

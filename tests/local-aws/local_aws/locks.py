@@ -1,4 +1,4 @@
-"""Snapshot locks, storage tiers, tags and EBS's account settings."""
+"""Snapshot locks, tags and EBS's account settings."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import datetime as dt
 from typing import Any
 
 from . import keys
-from .describe import SNAPSHOT_FIELDS, compile_filters, page
+from .describe import compile_filters, page
 from .errors import AwsError
-from .query import Params, answer, check_tags, tag_set
-from .snapshots import Result, own, visible
-from .world import LOCK, Caller, backend, now, parse_time
+from .query import Params, answer, check_tags
+from .snapshots import Result, own, start_lock, visible
+from .world import LOCK, Caller, backend, now
 
 # ---- locks ----------------------------------------------------------------------------------------
 
 
 def lock_snapshot(caller: Caller, region: str, p: Params) -> Result:
     mode, days, cool = p.need("LockMode"), p.number("LockDuration"), p.number("CoolOffPeriod")
-    expires = parse_time(p.need("ExpirationDate")) if p.get("ExpirationDate") else None
+    expires = p.time("ExpirationDate")
     if mode not in ("governance", "compliance"):
         raise AwsError("InvalidParameterValue", f"Value ({mode}) for parameter lockMode is invalid.")
     if (days is None) == (expires is None):
@@ -31,34 +31,35 @@ def lock_snapshot(caller: Caller, region: str, p: Params) -> Result:
     with LOCK:
         snapshot, at = own(backend(caller.account, region), p.need("SnapshotId")), now()
         p.refuse_dry_run()
-        expires = expires or at + dt.timedelta(days=days)
-        if expires <= at:
+        if snapshot.status == "error":
+            raise AwsError("IncorrectState", f"The snapshot '{snapshot.id}' is in error.")
+        if expires is not None and expires <= at:
             raise AwsError("InvalidParameterValue", "ExpirationDate must be in the future")
         old = snapshot.lock
-        if (
-            old
-            and lock_state(old) == "compliance"
-            and (mode != "compliance" or expires < old["lockExpiresOn"])
-        ):
-            raise AwsError(
-                "OperationNotPermitted",
-                f"The snapshot '{snapshot.id}' is locked in compliance mode: it can only be extended.",
-            )
+        if old and lock_state(old) == "compliance":
+            ends = old.get("lockExpiresOn") or at + dt.timedelta(days=old["lockDuration"])
+            if mode != "compliance" or cool or (expires or at + dt.timedelta(days=days)) < ends:
+                raise AwsError(
+                    "OperationNotPermitted",
+                    f"The snapshot '{snapshot.id}' is locked in compliance mode: it can only be extended.",
+                )
         lock = {
             "mode": mode,
             "lockDuration": days or max(1, (expires - at).days),
             "lockCreatedOn": at,
-            "lockDurationStartTime": at,
-            "lockExpiresOn": expires,
         }
+        if expires is not None:
+            lock |= {"lockDurationStartTime": at, "lockExpiresOn": expires}
         if cool:
             lock |= {"coolOffPeriod": cool, "coolOffPeriodExpiresOn": at + dt.timedelta(hours=cool)}
         snapshot.lock = lock
+        if expires is None and snapshot.status == "completed":
+            start_lock(snapshot)  # that of a pending one starts when it is complete
     return answer("LockSnapshot", lock_view(snapshot))
 
 
 def lock_state(lock: dict[str, Any]) -> str:
-    if lock["lockExpiresOn"] <= now():
+    if "lockExpiresOn" in lock and lock["lockExpiresOn"] <= now():
         return "expired"
     if lock["mode"] == "compliance" and lock.get("coolOffPeriodExpiresOn", now()) > now():
         return "compliance-cooloff"
@@ -95,75 +96,6 @@ def describe_locked_snapshots(caller: Caller, region: str, p: Params) -> Result:
         shown, token = page(p, seen, ids, "snapshotSet")
         rows = [{"ownerId": s.owner_id, **lock_view(s)} for s in shown]
     return answer("DescribeLockedSnapshots", {"snapshotSet": rows, "nextToken": token})
-
-
-# ---- storage tiers --------------------------------------------------------------------------------
-
-
-def modify_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
-    with LOCK:
-        snapshot = own(backend(caller.account, region), p.need("SnapshotId"))
-        p.refuse_dry_run()
-        if p.get("StorageTier", "archive") != "archive":
-            raise AwsError("InvalidParameterValue", "StorageTier must be archive")
-        if snapshot.status != "completed":
-            raise AwsError("IncorrectState", f"{snapshot.id} is {snapshot.status}")
-        snapshot.storage_tier = "archive"
-        snapshot.tier = {
-            "lastTieringStartTime": now(),
-            "lastTieringProgress": 100,
-            "lastTieringOperationStatus": "archival-completed",
-            "archivalCompleteTime": now(),
-        }
-    return answer(
-        "ModifySnapshotTier",
-        {"snapshotId": snapshot.id, "tieringStartTime": snapshot.tier["lastTieringStartTime"]},
-    )
-
-
-def restore_snapshot_tier(caller: Caller, region: str, p: Params) -> Result:
-    days, permanent = p.number("TemporaryRestoreDays"), p.flag("PermanentRestore")
-    with LOCK:
-        snapshot = own(backend(caller.account, region), p.need("SnapshotId"))
-        p.refuse_dry_run()
-        if permanent:
-            snapshot.storage_tier = "standard"
-        kind = "permanent" if permanent else "temporary"
-        snapshot.tier["lastTieringOperationStatus"] = f"{kind}-restore-completed"
-        if not permanent:
-            snapshot.tier["restoreExpiryTime"] = now() + dt.timedelta(days=days or 1)
-    return answer(
-        "RestoreSnapshotTier",
-        {
-            "snapshotId": snapshot.id,
-            "restoreStartTime": now(),
-            "restoreDuration": days,
-            "isPermanentRestore": permanent,
-        },
-    )
-
-
-def describe_snapshot_tier_status(caller: Caller, region: str, p: Params) -> Result:
-    state = backend(caller.account, region)
-    fields = {**SNAPSHOT_FIELDS, "last-tiering-operation": lambda s: s.tier.get("lastTieringOperationStatus")}
-    with LOCK:
-        seen = list(state.snapshots.values())
-        for test in compile_filters(p.filters(), fields, lambda s: s.tags(state)):
-            seen = [s for s in seen if test(s)]
-        shown, token = page(p, seen, [], "")
-        rows = [
-            {
-                "snapshotId": s.id,
-                "volumeId": s.volume_id,
-                "status": s.status,
-                "ownerId": s.owner_id,
-                "tagSet": tag_set(s.tags(state)),
-                "storageTier": s.storage_tier,
-                **s.tier,
-            }
-            for s in shown
-        ]
-    return answer("DescribeSnapshotTierStatus", {"snapshotTierStatusSet": rows, "nextToken": token})
 
 
 # ---- tags -----------------------------------------------------------------------------------------
@@ -231,7 +163,8 @@ def get_ebs_default_kms_key_id(caller: Caller, region: str, p: Params) -> Result
 
 def reset_ebs_default_kms_key_id(caller: Caller, region: str, p: Params) -> Result:
     with LOCK:
-        arn = backend(caller.account, region)._create_default_encryption_key()
+        backend(caller.account, region).default_kms_key_id = ""
+        arn = keys.default_key(caller.account, region)
     return answer("ResetEbsDefaultKmsKeyId", {"kmsKeyId": arn})
 
 
@@ -243,13 +176,10 @@ ACTIONS = {
     "CreateTags": create_tags,
     "DeleteTags": delete_tags,
     "DescribeLockedSnapshots": describe_locked_snapshots,
-    "DescribeSnapshotTierStatus": describe_snapshot_tier_status,
     "GetEbsDefaultKmsKeyId": get_ebs_default_kms_key_id,
     "GetEbsEncryptionByDefault": get_ebs_encryption_by_default,
     "GetSnapshotBlockPublicAccessState": get_snapshot_block_public_access_state,
     "LockSnapshot": lock_snapshot,
-    "ModifySnapshotTier": modify_snapshot_tier,
     "ResetEbsDefaultKmsKeyId": reset_ebs_default_kms_key_id,
-    "RestoreSnapshotTier": restore_snapshot_tier,
     "UnlockSnapshot": unlock_snapshot,
 }

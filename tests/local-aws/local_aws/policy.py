@@ -1,4 +1,4 @@
-"""Trust policies and key policies: who may do what. Not IAM's whole language, but what these two use."""
+"""Policies: who may do what. Not IAM's whole language, but what trust, key and role policies use here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import re
 from typing import Any
 
-from .world import Caller
+from .world import Caller, parse_time
 
+Context = dict[str, Any]  # a key's value, or the list of its values
 POSITIVE = {"StringEquals", "StringLike", "StringEqualsIgnoreCase", "ArnEquals", "ArnLike", "Bool", "Null"}
 
 
@@ -42,6 +43,48 @@ def allows(policy: str | dict[str, Any], caller: Caller, action: str, context: d
     return allowed
 
 
+def permits(documents: list[Any], action: str, resource: str, context: Context) -> bool:
+    """Whether identity policies let their holder do `action` to `resource`. An explicit Deny wins."""
+    allowed = False
+    for document in documents:
+        whole = json.loads(document) if isinstance(document, str) else document
+        for statement in many(whole.get("Statement")):
+            if not names(statement, "Action", action, context):
+                continue
+            if not names(statement, "Resource", resource, context):
+                continue
+            if not conditions_hold(statement.get("Condition") or {}, context):
+                continue
+            if statement.get("Effect") == "Deny":
+                return False
+            allowed = allowed or statement.get("Effect") == "Allow"
+    return allowed
+
+
+def names(statement: dict[str, Any], element: str, value: str, context: Context) -> bool:
+    """`Action`, `NotAction`, `Resource` or `NotResource` of a statement."""
+    flags = re.IGNORECASE if element == "Action" else 0
+    if f"Not{element}" in statement:
+        wanted = many(statement[f"Not{element}"])
+        return not any(re.fullmatch(pattern(str(w), context), value, flags) for w in wanted)
+    wanted = many(statement.get(element))
+    return any(re.fullmatch(pattern(str(w), context), value, flags) for w in wanted)
+
+
+def pattern(text: str, context: Context) -> str:
+    """`*` and `?` match anything; `${*}` is an asterisk, `${aws:PrincipalAccount}` a value of the context."""
+    known = {k.lower(): v for k, v in context.items()}
+    result = ""
+    for part in re.findall(r"\$\{[^}]*\}|.", text, re.DOTALL):
+        if part.startswith("${"):
+            name = part[2:-1]
+            value = name if name in ("*", "?", "$") else known.get(name.lower(), part)
+            result += re.escape(str(value))
+        else:
+            result += ".*" if part == "*" else "." if part == "?" else re.escape(part)
+    return f"(?s:{result})"
+
+
 def is_principal(principal: Any, caller: Caller) -> bool:
     """`*`, an account (id or root ARN: everybody in it), a user, a role or a session of it."""
     named = many(principal.get("AWS")) if isinstance(principal, dict) else many(principal)
@@ -53,7 +96,7 @@ def is_principal(principal: Any, caller: Caller) -> bool:
     return False
 
 
-def conditions_hold(conditions: dict[str, Any], context: dict[str, str]) -> bool:
+def conditions_hold(conditions: dict[str, Any], context: Context) -> bool:
     """Every operator and key must hold; an operator that is not known here never does."""
     known = {k.lower(): v for k, v in context.items()}
     for operator, keys in conditions.items():
@@ -62,18 +105,34 @@ def conditions_hold(conditions: dict[str, Any], context: dict[str, str]) -> bool
         plain = plain.removesuffix("IfExists")
         for key, wanted in keys.items():
             value = known.get(key.lower())
-            if not holds(plain, value, [str(w) for w in many(wanted)], if_exists):
+            texts = [str(w).lower() if isinstance(w, bool) else expanded(str(w), known) for w in many(wanted)]
+            if isinstance(value, list) or operator.startswith("ForA"):
+                found = [holds(plain, v, texts, if_exists) for v in many(value)]
+                held = all(found) if operator.startswith("ForAllValues:") else any(found)
+                if plain == "Null":
+                    held = holds(plain, value or None, texts, if_exists)
+            else:
+                held = holds(plain, value, texts, if_exists)
+            if not held:
                 return False
     return True
 
 
-def holds(operator: str, value: str | None, wanted: list[str], if_exists: bool) -> bool:
+def expanded(text: str, known: Context) -> str:
+    """With values of the context for `${aws:…}`."""
+    return re.sub(r"\$\{(\w+:[^}]*)\}", lambda m: str(known.get(m.group(1).lower(), m.group())), text)
+
+
+def holds(operator: str, value: Any, wanted: list[str], if_exists: bool) -> bool:
     if operator == "Null":
         return (value is None) == (wanted[:1] == ["true"])
-    negated = operator.startswith(("StringNot", "ArnNot"))
+    negated = operator.startswith(("StringNot", "ArnNot", "NumericNot", "DateNot"))
     if value is None:
         return if_exists or negated
     operator = operator.replace("Not", "", 1) if negated else operator
+    if operator.startswith(("Numeric", "Date")):
+        return any(compares(operator, str(value), w) for w in wanted) != negated
+    value = str(value)
     if operator not in POSITIVE:
         return False
     if operator in ("StringLike", "ArnLike", "ArnEquals"):
@@ -83,3 +142,18 @@ def holds(operator: str, value: str | None, wanted: list[str], if_exists: bool) 
     else:
         found = value in wanted
     return found != negated
+
+
+def compares(operator: str, value: str, wanted: str) -> bool:
+    read: Any = float if operator.startswith("Numeric") else parse_time
+    try:
+        left, right = read(value), read(wanted)
+    except ValueError:
+        return False
+    return {
+        "Equals": left == right,
+        "LessThan": left < right,
+        "LessThanEquals": left <= right,
+        "GreaterThan": left > right,
+        "GreaterThanEquals": left >= right,
+    }.get(operator.removeprefix("Numeric").removeprefix("Date"), False)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from .errors import AwsError, request_id
+from .world import parse_time
 
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
@@ -55,6 +56,15 @@ class Params:
             return None
         try:
             return int(value)
+        except ValueError:
+            raise AwsError(
+                "InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid."
+            ) from None
+
+    def time(self, name: str) -> dt.datetime | None:
+        value = self.get(name)
+        try:
+            return None if value is None else parse_time(value)
         except ValueError:
             raise AwsError(
                 "InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid."

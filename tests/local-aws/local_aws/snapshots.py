@@ -16,6 +16,20 @@ from .query import Params, answer, check_tags, tag_set
 from .world import KNOBS, LOCK, TIMERS, Caller, backend, backends, naive, now, random_id
 
 Result = tuple[int, dict[str, str], bytes]
+INFO = {
+    "description",
+    "encrypted",
+    "ownerId",
+    "progress",
+    "snapshotId",
+    "startTime",
+    "state",
+    "tagSet",
+    "volumeId",
+    "volumeSize",
+}  # of a snapshot in CreateSnapshots' answer
+LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+FOREVER = dt.datetime.max.replace(tzinfo=dt.timezone.utc)
 
 
 class Snapshot:
@@ -45,6 +59,7 @@ class Snapshot:
         self.source: tuple[str, str] | None = None  # (Region, id) of what it is a copy of
         self.transfer: dict[str, Any] = {}
         self.failure: str | None = None  # how it will end, if not well
+        self.seeded = False  # past every API: does not count as a call
         self.forced: str | None = None
         self.message: str | None = None
         self.announced = False
@@ -75,6 +90,15 @@ class Snapshot:
         return self.source is not None
 
     @property
+    def archived(self) -> bool:
+        return self.storage_tier == "archive"
+
+    @property
+    def locked(self) -> bool:
+        """Also one whose lock will only begin to run out when the snapshot is complete."""
+        return bool(self.lock) and self.lock.get("lockExpiresOn", FOREVER) > now()
+
+    @property
     def volume(self) -> Snapshot:
         return self  # moto asks for snapshot.volume.size and .encrypted
 
@@ -102,6 +126,11 @@ class Snapshot:
             return
         self.announced = True
         self.completed_at = now()
+        if self.lock and "lockExpiresOn" not in self.lock:
+            if status == "completed":
+                start_lock(self)
+            else:
+                self.lock = None
         cause = (self.state_message or "failed") if status == "error" else ""
         if self.source:
             origin = snapshot_arn(*self.source)
@@ -135,6 +164,12 @@ def keep(snapshot: Snapshot, tags: dict[str, str]) -> Snapshot:
     if snapshot.ready_at != float("inf"):
         TIMERS.at(snapshot.ready_at + 0.005, snapshot.announce)
     return snapshot
+
+
+def start_lock(snapshot: Snapshot) -> None:
+    """The lock's duration runs from now on."""
+    days = dt.timedelta(days=snapshot.lock["lockDuration"])
+    snapshot.lock |= {"lockDurationStartTime": now(), "lockExpiresOn": now() + days}
 
 
 def own(state: Any, snapshot_id: str) -> Snapshot:
@@ -181,17 +216,24 @@ def check_rates(state: Any, volume_ids: list[str]) -> None:
         return
     for volume_id in volume_ids:
         mine = [s for s in state.snapshots.values() if s.volume_id == volume_id and not s.copied]
-        if rate and any((now() - s.start_time).total_seconds() < rate for s in mine):
+        last = [s.start_time for s in mine if not s.seeded] + [deleted_of(state).get(volume_id, LONG_AGO)]
+        if rate and (now() - max(last)).total_seconds() < rate:
             raise AwsError(
                 "SnapshotCreationPerVolumeRateExceeded",
                 "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing "
                 "or variable sleep interval between requests.",
             )
-        if limit and sum(s.status in ("pending", "error") for s in mine) >= limit:
+        most = min(limit, 1) if state.volumes[volume_id].volume_type in ("st1", "sc1") else limit
+        if most and sum(s.status in ("pending", "error") for s in mine) >= most:
             raise AwsError(
                 "ConcurrentSnapshotLimitExceeded",
-                f"Maximum allowed in-progress snapshots for a single volume exceeded: {limit}",
+                f"Maximum allowed in-progress snapshots for a single volume exceeded: {most}",
             )
+
+
+def deleted_of(state: Any) -> dict[str, dt.datetime]:
+    """When the last of a volume's deleted snapshots was made: deleting it does not allow the next one."""
+    return state.__dict__.setdefault("deleted_snapshots", {})
 
 
 def snapshot_of(state: Any, volume: Any, description: str, tags: dict[str, str]) -> Snapshot:
@@ -214,11 +256,23 @@ def create_snapshots(caller: Caller, region: str, p: Params) -> Result:
     state, tags = backend(caller.account, region), p.tag_specification("snapshot")
     check_description(p)
     spec = p.structure("InstanceSpecification")
+    instance_id = p.need("InstanceSpecification.InstanceId")
     without_boot = str(spec.get("ExcludeBootVolume", "")).lower() == "true"
     excluded = set(p.items("ExcludeDataVolumeId", spec))
+    check_ids([instance_id], "i", "InvalidInstanceID.Malformed")
+    check_ids(sorted(excluded), "vol", "InvalidVolumeID.Malformed")
+    if len(excluded) > 40:
+        raise AwsError("InvalidParameterValue", "No more than 40 data volumes can be excluded.")
+    if p.get("CopyTagsFromSource", "volume") != "volume":
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Value ({p.get('CopyTagsFromSource')}) for parameter copyTagsFromSource is invalid.",
+        )
     with LOCK:
-        instance = state.get_instance(spec.get("InstanceId", ""))
+        instance = state.get_instance(instance_id)
         p.refuse_dry_run()
+        if instance.state == "terminated":
+            raise AwsError("IncorrectInstanceState", f"The instance '{instance.id}' is terminated.")
         attached = [(device, m.volume_id) for device, m in instance.get_block_device_mapping]
         unknown = excluded - {v for d, v in attached if d != instance.root_device_name}
         if unknown:
@@ -233,23 +287,25 @@ def create_snapshots(caller: Caller, region: str, p: Params) -> Result:
         if not wanted:
             raise AwsError("InvalidParameterCombination", "No volumes are left to snapshot")
         check_rates(state, wanted)
-        made = []
+        all_tags = {}
         for volume_id in wanted:
             copied = {}
             if p.get("CopyTagsFromSource") == "volume":
                 copied = {k: v for k, v in state.tags.get(volume_id, {}).items() if not k.startswith("aws:")}
-            check_tags({**copied, **tags})
-            made.append(
-                snapshot_of(state, state.volumes[volume_id], p.get("Description") or "", {**copied, **tags})
-            )
+            all_tags[volume_id] = {**copied, **tags}
+            check_tags(all_tags[volume_id])
+        description = p.get("Description") or ""
+        made = [snapshot_of(state, state.volumes[v], description, all_tags[v]) for v in wanted]
         for each in made:
             each.start_time = made[0].start_time
-    rows = []
-    for each in made:
-        row = view(each, state)
-        row["state"] = row.pop("status")
-        rows.append(row)
+        rows = [info(view(each, state)) for each in made]
     return answer("CreateSnapshots", {"snapshotSet": rows})
+
+
+def info(row: dict[str, Any]) -> dict[str, Any]:
+    """The members of EC2's SnapshotInfo, which are fewer, and one has another name."""
+    row = {"state" if k == "status" else k: v for k, v in row.items()}
+    return {k: v for k, v in row.items() if k in INFO}
 
 
 def check_description(p: Params) -> None:
@@ -269,19 +325,34 @@ def delete_snapshot(caller: Caller, region: str, p: Params) -> Result:
     with LOCK:
         snapshot = own(state, p.need("SnapshotId"))
         p.refuse_dry_run()
-        for image in list(state.amis.values()):
-            if any(m.get("Ebs", {}).get("SnapshotId") == snapshot.id for m in image.block_device_mappings):
-                raise AwsError(
-                    "InvalidSnapshot.InUse", f"The snapshot {snapshot.id} is currently in use by {image.id}"
-                )
-        if snapshot.lock and snapshot.lock["lockExpiresOn"] > now():
+        for image in images_of(snapshot):
+            raise AwsError(
+                "InvalidSnapshot.InUse", f"The snapshot {snapshot.id} is currently in use by {image.id}"
+            )
+        if snapshot.locked:
             raise AwsError("OperationNotPermitted", f"The snapshot '{snapshot.id}' is locked.")
         forget(snapshot)
     return answer("DeleteSnapshot", {"return": True})
 
 
+def images_of(snapshot: Snapshot) -> list[Any]:
+    """The images that are made of it."""
+    return [
+        image
+        for image in list(snapshot.ec2_backend.amis.values())
+        if any(m.get("Ebs", {}).get("SnapshotId") == snapshot.id for m in image.block_device_mappings)
+    ]
+
+
 def forget(snapshot: Snapshot) -> None:
+    from . import restores  # which needs this module
+
+    restores.end(snapshot)
     snapshot.ec2_backend.snapshots.pop(snapshot.id, None)
+    if not snapshot.copied and not snapshot.seeded:
+        deleted = deleted_of(snapshot.ec2_backend)
+        last = deleted.get(snapshot.volume_id, LONG_AGO)
+        deleted[snapshot.volume_id] = max(last, snapshot.start_time)
     for state in backends(snapshot.region):
         state.tags.pop(snapshot.id, None)
 
@@ -301,6 +372,7 @@ def view(snapshot: Snapshot, viewer: Any) -> dict[str, Any]:
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,
         "storageTier": snapshot.storage_tier,
+        "restoreExpiryTime": snapshot.tier.get("restoreExpiryTime"),
         "tagSet": tag_set(snapshot.tags(viewer)) or None,
     }
     if snapshot.state_message:

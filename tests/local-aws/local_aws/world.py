@@ -33,7 +33,14 @@ KNOBS: dict[str, Any] = {
     "copy_limit": 20,  # pending copies per account and destination Region; 0: no limit
     "copy_refusal": "sync",  # unknown source: "sync" refuses, "async" ends in State=error
     "snapshot_rate_seconds": 0,  # SnapshotCreationPerVolumeRateExceeded within this time; 0: off
-    "concurrent_snapshots": 0,  # ConcurrentSnapshotLimitExceeded per volume above this; 0: off
+    "concurrent_snapshots": 5,  # pending or failed ones of a volume, of st1 and sc1 one; 0: no limit
+    "archive_seconds": 0.3,  # ModifySnapshotTier is in progress this long; negative: for ever
+    "archive_failures": 0,  # the next n archivings fail; negative: all
+    "archive_limit": 25,  # archivings in progress per account and Region, archived per volume; 0: no limit
+    "restore_seconds": 0.3,  # fast restores are enabling, optimizing, disabling this long; negative: for ever
+    "restore_limit": 5,  # snapshots with fast restores per account and Region; 0: no limit
+    "restore_failures": 0,  # the next n zones of fast restores are unsuccessful; negative: all
+    "identity_policies": False,  # a role's session may do in EC2 what the role's policies allow
     "key_policies": False,  # foreign KMS keys need a key policy that names the caller
     "duplicate_events": 0,  # every event is delivered this many times more
     "drop_events": 0,  # the next n events are lost; negative: all
@@ -59,12 +66,20 @@ def rfc3339(value: dt.datetime) -> str:
 
 
 def parse_time(text: str) -> dt.datetime:
+    text = re.sub(r"\.(\d{1,6})\d*", lambda m: f".{m.group(1):0<6}", text)  # Python 3.10 wants 3 or 6 digits
     value = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
     return value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
 
 
 def partition(region: str) -> str:
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def spend(knob: str) -> bool:
+    """Whether the knob "the next n fail" hits this time; a negative one always does."""
+    left = KNOBS[knob]
+    KNOBS[knob] -= left > 0
+    return left != 0
 
 
 def random_id(prefix: str) -> str:

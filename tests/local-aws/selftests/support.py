@@ -105,6 +105,10 @@ class Case(unittest.TestCase):
         body = {"account": MEMBER, "region": REGION, **more}
         return control("POST", "seed", body)["volumes"][0]
 
+    def instance(self, volumes: list[Any] | None = None, **more: Any) -> dict[str, Any]:
+        body = {"account": MEMBER, "region": REGION, "volumes": volumes or [], **more}
+        return control("POST", "instances", body)["instances"][0]
+
     def snapshot(self, volume: str | None = None, ec2: Any = None, **more: Any) -> str:
         return (ec2 or self.ec2).create_snapshot(VolumeId=volume or self.volume(), **more)["SnapshotId"]
 
@@ -120,6 +124,20 @@ class Case(unittest.TestCase):
 
     def described(self, snapshot: str, ec2: Any = None) -> dict[str, Any]:
         return (ec2 or self.ec2).describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0]
+
+
+def by(name: str, *values: str) -> list[dict[str, Any]]:
+    return [{"Name": name, "Values": list(values)}]
+
+
+def pages(call: Any, key: str, **arguments: Any) -> list[list[dict[str, Any]]]:
+    found, more = [], {}
+    while True:
+        answer = call(**arguments, **more)
+        found.append(answer[key])
+        if not answer.get("NextToken"):
+            return found
+        more = {"NextToken": answer["NextToken"]}
 
 
 def tags(kind: str = "snapshot", **values: str) -> list[dict[str, Any]]:

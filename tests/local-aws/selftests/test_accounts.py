@@ -202,4 +202,4 @@ class Services(Case):
         job = backup.start_backup_job(BackupVaultName="v", **wanted)["BackupJobId"]
         self.assertEqual(backup.describe_backup_job(BackupJobId=job)["State"], "COMPLETED")
         self.refused("ResourceNotFoundException", backup.start_backup_job, BackupVaultName="ghost", **wanted)
-        self.refused("InvalidAction", client("ec2").describe_fast_snapshot_restores)
+        self.refused("InvalidAction", client("ec2").list_snapshots_in_recycle_bin)

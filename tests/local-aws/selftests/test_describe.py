@@ -6,21 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .support import MEMBER, REGION, VAULT, Case, client, control, tags
-
-
-def pages(call: Any, key: str, **arguments: Any) -> list[list[dict[str, Any]]]:
-    found, more = [], {}
-    while True:
-        answer = call(**arguments, **more)
-        found.append(answer[key])
-        if not answer.get("NextToken"):
-            return found
-        more = {"NextToken": answer["NextToken"]}
-
-
-def by(name: str, *values: str) -> list[dict[str, Any]]:
-    return [{"Name": name, "Values": list(values)}]
+from .support import MEMBER, OTHER, REGION, VAULT, Case, by, client, control, pages, tags
 
 
 class Filters(Case):
@@ -54,6 +40,11 @@ class Filters(Case):
             (by("volume-size", "5"), "bc"),
             (by("description", "c\\*"), "c"),
             (by("start-time", "2026-01-02T*"), "a"),
+            (by("start-time", "2026-01-02T03:04:05.000Z"), "a"),
+            (by("start-time", "2026-01-02T03:04:05Z"), ""),
+            (by("start-time", "2026-01-02T03:04:05.???Z", "2025-*"), "a"),
+            (by("start-time", "2025-*", "2026-01-0*"), "a"),
+            (by("start-time", "2026-01-03T*", "2026-01-04T*"), ""),
             (by("storage-tier", "standard"), "abc"),
             (by("tag-key", "snapferry:policy") + by("encrypted", "true"), "b"),
         ]
@@ -86,6 +77,29 @@ class Filters(Case):
         self.refused("InvalidVolume.NotFound", self.ec2.describe_volumes, VolumeIds=["vol-0123456789abcdef0"])
 
 
+class Zones(Case):
+    def test_by_name_and_id(self) -> None:
+        found = self.ec2.describe_availability_zones()["AvailabilityZones"]
+        zones = {z["ZoneName"]: z["ZoneId"] for z in found}
+        self.assertEqual(sorted(zones), [f"{REGION}{x}" for x in "abc"])
+        self.assertTrue(all(i.startswith("euc1-az") for i in zones.values()), zones)
+        self.assertEqual({z["State"] for z in found}, {"available"})
+        self.assertEqual({z["OptInStatus"] for z in found}, {"opt-in-not-required"})
+        name = f"{REGION}b"
+        for arguments in (
+            {"ZoneNames": [name]},
+            {"ZoneIds": [zones[name]]},
+            {"Filters": by("zone-name", name)},
+            {"Filters": by("zone-id", zones[name]) + by("state", "available")},
+        ):
+            with self.subTest(arguments=arguments):
+                shown = self.ec2.describe_availability_zones(**arguments)["AvailabilityZones"]
+                self.assertEqual([z["ZoneName"] for z in shown], [name])
+        refused = self.ec2.describe_availability_zones
+        self.refused("InvalidParameterValue", refused, ZoneNames=[f"{OTHER}a"])
+        self.refused("InvalidParameterValue", refused, ZoneIds=["use1-az1"])
+
+
 class Pages(Case):
     def test_every_list(self) -> None:
         made = control("POST", "seed", {"account": MEMBER, "region": REGION, "count": 12, "snapshots": 1})
@@ -98,6 +112,7 @@ class Pages(Case):
             (self.ec2.describe_volumes, "Volumes", "VolumeId"),
             (self.ec2.describe_locked_snapshots, "Snapshots", "SnapshotId"),
             (self.ec2.describe_images, "Images", "ImageId"),
+            (self.ec2.describe_snapshot_tier_status, "SnapshotTierStatuses", "SnapshotId"),
         ]:
             with self.subTest(call=call.__name__):
                 found = pages(call, key, MaxResults=5)
