@@ -40,11 +40,17 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
         "ResourceLimitExceeded"
         | "ConcurrentSnapshotLimitExceeded"
         | "PendingSnapshotLimitExceeded"
-        | "SnapshotCreationPerVolumeRateExceeded" => ErrorKind::QuotaExceeded,
-        "IncorrectState" | "InvalidState" | "ConcurrentTagAccess" => ErrorKind::NotReady,
-        "InvalidSnapshot.NotFound" | "InvalidVolume.NotFound" | "NotFoundException" => {
-            ErrorKind::NotFound
-        }
+        | "SnapshotCreationPerVolumeRateExceeded"
+        | "InsufficientCapacity" => ErrorKind::QuotaExceeded,
+        "IncorrectState"
+        | "IncorrectInstanceState"
+        | "InvalidState"
+        | "InvalidSnapshot.InvalidState"
+        | "ConcurrentTagAccess" => ErrorKind::NotReady,
+        "InvalidSnapshot.NotFound"
+        | "InvalidVolume.NotFound"
+        | "InvalidInstanceID.NotFound"
+        | "NotFoundException" => ErrorKind::NotFound,
         "InvalidSnapshot.InUse" => ErrorKind::InUse,
         "CustomerKeyHasBeenRevoked" | "KMSInvalidStateException" | "DisabledException" => {
             ErrorKind::KeyUnusable
@@ -64,10 +70,61 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
 
 /// What a code means as an answer to this operation. EC2 has no code of its own for a deletion that a lock or another
 /// service forbids.
+///
+/// Nor does AWS tell the codes for its limits on fast restores (5 snapshots in a Region) and on the archive (25
+/// snapshots on their way, 25 of a volume,
+/// [Quotas for Amazon EBS](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-resource-quotas.html)), so they are
+/// recognised by how EC2 names every other limit. Retention makes room again, so the next run tries.
 fn kind_of(operation: &str, code: &str) -> ErrorKind {
-    match (operation, code) {
-        ("DeleteSnapshot", "OperationNotPermitted") => ErrorKind::InUse,
-        _ => classify(code),
+    let limit = code.ends_with("LimitExceeded") || code.ends_with("QuotaExceeded");
+    match (operation, classify(code)) {
+        ("DeleteSnapshot", ErrorKind::Invalid) if code == "OperationNotPermitted" => {
+            ErrorKind::InUse
+        }
+        ("EnableFastSnapshotRestores" | "ModifySnapshotTier", ErrorKind::Invalid) if limit => {
+            ErrorKind::QuotaExceeded
+        }
+        (_, kind) => kind,
+    }
+}
+
+/// Why fast restores cannot be enabled or disabled in one zone.
+#[derive(Debug)]
+pub(crate) struct ZoneError<'a> {
+    pub(crate) zone: Option<&'a str>,
+    pub(crate) code: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
+}
+
+impl ZoneError<'_> {
+    fn kind(&self, operation: &str) -> ErrorKind {
+        let code = self.code.unwrap_or_default();
+        // In events of fast restores the codes have whose fault it is in front, so here they may
+        // (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html).
+        let bare = code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server."));
+        kind_of(operation, bare.unwrap_or(code))
+    }
+}
+
+/// An answer that is a success and names zones in which nothing has happened. It gets the code of the zone that needs
+/// somebody, if there is one.
+pub(crate) fn zones_refused(
+    operation: &'static str,
+    errors: &[ZoneError<'_>],
+    request_id: Option<&str>,
+) -> Ec2Error {
+    let in_zone = |it: &ZoneError<'_>| {
+        format!("{}: {}", it.zone.unwrap_or("a zone"), it.message.unwrap_or("no message"))
+    };
+    let message = errors.iter().map(in_zone).collect::<Vec<_>>().join("; ");
+    let needs_somebody = errors.iter().find(|it| !it.kind(operation).passes());
+    let first = needs_somebody.or(errors.first());
+    Ec2Error::Refused {
+        operation,
+        kind: first.map_or(ErrorKind::Invalid, |it| it.kind(operation)),
+        code: first.and_then(|it| it.code).unwrap_or("no code").to_owned(),
+        message: if message.is_empty() { "no zone and no message".to_owned() } else { message },
+        request_id: request_id.unwrap_or("none").to_owned(),
     }
 }
 
@@ -83,7 +140,7 @@ where
         kind => kind,
     };
     // An internal error of a creating call says nothing about whether it happened.
-    let creates = matches!(operation, "CreateSnapshot" | "CopySnapshot");
+    let creates = matches!(operation, "CreateSnapshot" | "CreateSnapshots" | "CopySnapshot");
     let answer = err.as_service_error().map(ProvideErrorMetadata::meta);
     match answer.and_then(|meta| meta.code().map(|code| (code, kind(code), meta))) {
         Some((code, kind, meta)) if !(creates && kind == ErrorKind::Internal) => {
@@ -116,7 +173,11 @@ mod tests {
             ("RequestLimitExceeded", ErrorKind::Throttled),
             ("ResourceLimitExceeded", ErrorKind::QuotaExceeded),
             ("SnapshotCreationPerVolumeRateExceeded", ErrorKind::QuotaExceeded),
+            ("InsufficientCapacity", ErrorKind::QuotaExceeded),
             ("IncorrectState", ErrorKind::NotReady),
+            ("IncorrectInstanceState", ErrorKind::NotReady),
+            ("InvalidSnapshot.InvalidState", ErrorKind::NotReady),
+            ("InvalidInstanceID.NotFound", ErrorKind::NotFound),
             ("InvalidSnapshot.NotFound", ErrorKind::NotFound),
             ("InvalidSnapshot.InUse", ErrorKind::InUse),
             ("CustomerKeyHasBeenRevoked", ErrorKind::KeyUnusable),
@@ -126,6 +187,24 @@ mod tests {
             ("a code of tomorrow", ErrorKind::Invalid),
         ] {
             assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn limits_without_a_known_name_are_limits_where_room_comes_by_itself() {
+        for operation in ["EnableFastSnapshotRestores", "ModifySnapshotTier"] {
+            for code in ["LimitOfTomorrowLimitExceeded", "ServiceQuotaExceeded"] {
+                assert_eq!(
+                    kind_of(operation, code),
+                    ErrorKind::QuotaExceeded,
+                    "{operation} {code}"
+                );
+            }
+            assert_eq!(kind_of(operation, "RequestLimitExceeded"), ErrorKind::Throttled);
+            assert_eq!(kind_of(operation, "OperationNotPermitted"), ErrorKind::Invalid);
+        }
+        for operation in ["CreateSnapshot", "CreateSnapshots", "CopySnapshot"] {
+            assert_eq!(kind_of(operation, "SnapshotLimitExceeded"), ErrorKind::Invalid);
         }
     }
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{
-    Filter, ResourceType, Snapshot as SdkSnapshot, SnapshotState, Tag, TagSpecification,
-    Volume as SdkVolume, VolumeState,
+    Filter, Instance as SdkInstance, InstanceStateName, ResourceType, Snapshot as SdkSnapshot,
+    SnapshotState, SnapshotTierStatus, StorageTier, Tag, TagSpecification,
+    TieringOperationStatus as Operation, Volume as SdkVolume, VolumeState,
 };
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use snapferry_core::ec2::Ec2Error;
-use snapferry_core::inventory::{Snapshot, State, Volume};
+use snapferry_core::ids::VolumeId;
+use snapferry_core::inventory::{Instance, Snapshot, State, Tiering, TieringStatus, Volume};
 use snapferry_core::policy::Tags;
 
 /// EC2's limit of values in one filter
@@ -42,14 +45,55 @@ pub(crate) fn member<T: std::str::FromStr>(
     text.parse().map_err(|_| malformed(operation, what, text))
 }
 
+/// A name that EC2 always sends.
+pub(crate) fn text(
+    operation: &'static str,
+    what: &'static str,
+    found: Option<&str>,
+) -> Result<String, Ec2Error> {
+    let text = found.filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| malformed(operation, what, ""))
+}
+
 pub(crate) fn volume(volume: &SdkVolume) -> Result<Volume, Ec2Error> {
     const OPERATION: &str = "DescribeVolumes";
     Ok(Volume {
         id: member(OPERATION, "a volume with the id", volume.volume_id())?,
         create_time: time(OPERATION, volume.create_time())?,
         usable: matches!(volume.state(), Some(VolumeState::Available | VolumeState::InUse)),
+        volume_type: volume.volume_type().map_or("", |it| it.as_str()).to_owned(),
         kms_key_id: volume.kms_key_id().map(str::to_owned),
         tags: tags(volume.tags()),
+    })
+}
+
+pub(crate) fn instance(instance: &SdkInstance) -> Result<Instance, Ec2Error> {
+    const OPERATION: &str = "DescribeInstances";
+    let mut devices: Vec<(&str, VolumeId)> = Vec::new();
+    for device in instance.block_device_mappings() {
+        let volume = device.ebs().and_then(|ebs| ebs.volume_id());
+        if let Some(volume) = volume.filter(|id| !id.is_empty()) {
+            let volume = member(OPERATION, "a device of the volume", Some(volume))?;
+            devices.push((device.device_name().unwrap_or_default(), volume));
+        }
+    }
+    devices.sort_unstable();
+    let root = instance.root_device_name().filter(|name| !name.is_empty());
+    let boot = devices.iter().find(|(name, _)| Some(*name) == root);
+    let state = instance.state().and_then(|state| state.name());
+    Ok(Instance {
+        id: member(OPERATION, "an instance with the id", instance.instance_id())?,
+        usable: matches!(
+            state,
+            Some(
+                InstanceStateName::Running
+                    | InstanceStateName::Stopping
+                    | InstanceStateName::Stopped
+            )
+        ),
+        boot_volume: boot.map(|(_, volume)| volume.clone()),
+        volumes: devices.into_iter().map(|(_, volume)| volume).collect(),
+        tags: tags(instance.tags()),
     })
 }
 
@@ -68,10 +112,40 @@ pub(crate) fn snapshot(snapshot: &SdkSnapshot) -> Result<Snapshot, Ec2Error> {
         state_message: snapshot.state_message().filter(|it| !it.is_empty()).map(str::to_owned),
         start_time: time(OPERATION, snapshot.start_time())?,
         description: snapshot.description().unwrap_or_default().to_owned(),
+        volume_size_gib: snapshot
+            .volume_size()
+            .and_then(|gib| u32::try_from(gib).ok())
+            .unwrap_or_default(),
+        archived: snapshot.storage_tier() == Some(&StorageTier::Archive),
         encrypted: snapshot.encrypted().unwrap_or_default(),
         kms_key_id: snapshot.kms_key_id().map(str::to_owned),
         tags: tags(snapshot.tags()),
     })
+}
+
+/// `None` for a snapshot that was never moved: EC2 may list those too.
+pub(crate) fn tiering(status: &SnapshotTierStatus) -> Result<Option<Tiering>, Ec2Error> {
+    let operation = status.last_tiering_operation_status();
+    let Some(operation) = operation.filter(|it| !it.as_str().is_empty()) else {
+        return Ok(None);
+    };
+    let archived_at = status.archival_complete_time();
+    let archived_at =
+        archived_at.map(|at| time("DescribeSnapshotTierStatus", Some(at))).transpose()?;
+    let status = match operation {
+        Operation::ArchivalCompleted => TieringStatus::Archived,
+        Operation::ArchivalFailed => TieringStatus::Failed,
+        Operation::PermanentRestoreCompleted
+        | Operation::PermanentRestoreFailed
+        | Operation::PermanentRestoreInProgress
+        | Operation::TemporaryRestoreCompleted
+        | Operation::TemporaryRestoreFailed
+        | Operation::TemporaryRestoreInProgress => TieringStatus::Restored,
+        // A status of tomorrow too: what is on its way is neither archived (again) nor deleted, what failed or was
+        // restored may be.
+        _ => TieringStatus::Archiving,
+    };
+    Ok(Some(Tiering { status, archived_at }))
 }
 
 fn time(operation: &'static str, time: Option<&DateTime>) -> Result<Timestamp, Ec2Error> {
@@ -102,6 +176,16 @@ pub(crate) fn tag_specification(tags: &Tags) -> TagSpecification {
 /// empty filter for no filter at all.
 pub(crate) fn filters<T: ToString>(name: &str, values: &BTreeSet<T>) -> Vec<Filter> {
     let values: Vec<String> = values.iter().map(|value| literal(&value.to_string())).collect();
+    chunks(name, &values)
+}
+
+/// Filters for what began on one of these days (UTC).
+pub(crate) fn started_on(dates: &BTreeSet<Date>) -> Vec<Filter> {
+    let values: Vec<String> = dates.iter().map(|date| format!("{date}T*")).collect();
+    chunks("start-time", &values)
+}
+
+fn chunks(name: &str, values: &[String]) -> Vec<Filter> {
     values
         .chunks(FILTER_VALUES)
         .map(|chunk| Filter::builder().name(name).set_values(Some(chunk.to_vec())).build())

@@ -35,6 +35,12 @@ impl Deadline {
         Instant::now() >= self.soft
     }
 
+    /// Waits so long, but not past the moment from which nothing new may be begun.
+    pub(crate) async fn pause(self, time: Duration) {
+        let end = Instant::now().checked_add(time).map_or(self.soft, |end| end.min(self.soft));
+        tokio::time::sleep_until(end).await;
+    }
+
     /// Waits for the answer to a call, but not past the end of the invocation.
     pub(crate) async fn answer<T, E>(
         &self,
@@ -76,6 +82,17 @@ mod tests {
         let later = now + Duration::from_mins(1);
         for (soft, hard, is_over) in [(now, later, true), (later, now, false)] {
             assert_eq!(Deadline { soft, hard }.is_over(), is_over);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_with_its_time_or_with_ours() {
+        let now = Instant::now();
+        let (soon, later) = (Duration::from_millis(20), Duration::from_mins(1));
+        for (soft, time) in [(later, soon), (soon, later), (soon, Duration::MAX)] {
+            let deadline = Deadline { soft: now + soft, hard: now + later };
+            tokio::time::timeout(Duration::from_secs(9), deadline.pause(time)).await.unwrap();
+            assert!(now.elapsed() >= soon);
         }
     }
 }

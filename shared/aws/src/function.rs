@@ -1,15 +1,16 @@
 //! What both Lambda functions have in common around a run: configuration, documents, the deadline, the answer.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use snapferry_core::chain::Chain;
 use snapferry_core::documents::{Content, Documents, InvalidConfiguration, Raw, Source};
 use snapferry_core::ec2::Ec2Error;
 use snapferry_core::event::Common;
-use snapferry_core::execute::Limits;
+use snapferry_core::execute::{Limits, Pause};
 use snapferry_core::report::MAX_BYTES;
 use snapferry_core::run::{Failure, Run};
 use tokio::sync::OnceCell;
@@ -117,22 +118,32 @@ impl Invocation<'_> {
         Ok(Documents::read(raw, true))
     }
 
-    /// How much at once; `out_of_time` is [`Self::is_out_of_time`].
+    /// How much at once; `out_of_time` is [`Self::is_out_of_time`], `pause` is [`Self::pause`].
     ///
     /// # Errors
     /// `InvalidConfiguration`.
     pub fn limits<'a>(
         &self,
         out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+        pause: &'a Pause,
     ) -> Result<Limits<'a>, Failure> {
         let deletions = self.function.delete_limit.clone().map_err(|err| configuration(&err))?;
-        Ok(Limits { scopes: SCOPES, actions: ACTIONS, deletions, out_of_time })
+        Ok(Limits { scopes: SCOPES, actions: ACTIONS, deletions, out_of_time, pause })
     }
 
     /// A question that can be asked at any time: is the invocation about to end?
     pub fn is_out_of_time(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let deadline = self.aws.deadline();
         move || deadline.is_over()
+    }
+
+    /// Waits so long, but not until the invocation is about to end.
+    pub fn pause(
+        &self,
+    ) -> impl Fn(SignedDuration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + use<>
+    {
+        let deadline = self.aws.deadline();
+        move |time| Box::pin(deadline.pause(time.try_into().unwrap_or_default()))
     }
 
     /// Ends the invocation: metrics and summary to the log, the report or the failure to the caller.
@@ -154,7 +165,7 @@ impl Invocation<'_> {
         info!(
             status = ?run.report.status,
             dry_run = run.report.dry_run,
-            n_created = count("CreateSnapshot"),
+            n_created = count("CreateSnapshot") + count("CreateSnapshots"),
             n_copied = count("CopySnapshot"),
             n_shared = count("ModifySnapshotAttribute"),
             n_deleted = count("DeleteSnapshot"),

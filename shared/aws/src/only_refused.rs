@@ -1,6 +1,6 @@
 //! Retry class of the calls that create: they are sent again only where EC2 said that nothing has happened.
 //!
-//! `CreateSnapshot` and `CopySnapshot` take no client token
+//! `CreateSnapshot`, `CreateSnapshots` and `CopySnapshot` take no client token
 //! ([Ensuring idempotency](https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html)). The SDK would
 //! send them again after a time-out or a lost connection, and two snapshots could be the result.
 

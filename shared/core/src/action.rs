@@ -1,20 +1,28 @@
 //! What a plan is made of: plain data, with the reason beside every decision.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::ec2::{Access, CopySnapshot, CreateSnapshot, ErrorKind};
-use crate::ids::{AccountId, Scope, SnapshotId, VolumeId};
+use crate::ec2::{Access, CopySnapshot, CreateSnapshot, CreateSnapshots, ErrorKind, LockSnapshot};
+use crate::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
 use crate::schedule::Slot;
-use crate::tags;
+
+pub use hold::Hold;
+pub use kept::{Keeping, Kept, Period};
+pub use reason::{ArchiveOver, Expired, Reason};
+
+mod hold;
+mod kept;
+mod reason;
 
 /// One call to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A new snapshot.
     CreateSnapshot(CreateSnapshot),
+    /// New snapshots of all volumes of an instance, at one instant.
+    CreateSnapshots(CreateSnapshots),
     /// Let accounts use a snapshot.
     ShareSnapshot {
         /// Which.
@@ -24,6 +32,33 @@ pub enum Action {
         /// Everybody who can use it afterwards: what the tag `snapferry:shared-with` will say.
         all: BTreeSet<AccountId>,
     },
+    /// Accounts may not use a snapshot any more.
+    UnshareSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+        /// Who is to be removed.
+        accounts: BTreeSet<AccountId>,
+        /// Of the accounts that the policy names, those that can use it afterwards.
+        all: BTreeSet<AccountId>,
+    },
+    /// Make a snapshot fast to restore in these zones.
+    EnableFastRestore {
+        /// Which.
+        snapshot: SnapshotId,
+        /// Names, such as `eu-central-1a`.
+        zones: BTreeSet<String>,
+    },
+    /// The opposite.
+    DisableFastRestore {
+        /// Which.
+        snapshot: SnapshotId,
+        /// Names, such as `eu-central-1a`.
+        zones: BTreeSet<String>,
+    },
+    /// Protect a snapshot against deletion.
+    LockSnapshot(LockSnapshot),
+    /// Move a snapshot to the archive tier.
+    ArchiveSnapshot(SnapshotId),
     /// The sharing was seen in EC2, but its record, the tag `snapferry:shared-with`, is missing or wrong.
     RecordShare {
         /// Which.
@@ -43,7 +78,12 @@ impl Action {
     pub fn operation(&self) -> &'static str {
         match self {
             Self::CreateSnapshot(_) => "CreateSnapshot",
-            Self::ShareSnapshot { .. } => "ModifySnapshotAttribute",
+            Self::CreateSnapshots(_) => "CreateSnapshots",
+            Self::ShareSnapshot { .. } | Self::UnshareSnapshot { .. } => "ModifySnapshotAttribute",
+            Self::EnableFastRestore { .. } => "EnableFastSnapshotRestores",
+            Self::DisableFastRestore { .. } => "DisableFastSnapshotRestores",
+            Self::LockSnapshot(_) => "LockSnapshot",
+            Self::ArchiveSnapshot(_) => "ModifySnapshotTier",
             Self::RecordShare { .. } => "CreateTags",
             Self::CopySnapshot(_) => "CopySnapshot",
             Self::DeleteSnapshot(_) => "DeleteSnapshot",
@@ -59,7 +99,7 @@ impl Action {
     /// Whether it makes a snapshot, so that sending it twice would make two.
     #[must_use]
     pub fn creates(&self) -> bool {
-        matches!(self, Self::CreateSnapshot(_) | Self::CopySnapshot(_))
+        matches!(self, Self::CreateSnapshot(_) | Self::CreateSnapshots(_) | Self::CopySnapshot(_))
     }
 }
 
@@ -89,79 +129,12 @@ pub struct Subject {
     pub slot: Option<Slot>,
     /// The volume it is about; of a copy, the source's.
     pub volume: Option<VolumeId>,
+    /// The instance whose volumes are taken together.
+    pub instance: Option<InstanceId>,
     /// The snapshot it is about, where it exists already.
     pub snapshot: Option<SnapshotId>,
     /// The snapshot that is or was copied.
     pub source: Option<SnapshotId>,
-}
-
-/// Why something is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The slot is due and no snapshot serves it.
-    SlotLacksSnapshot,
-    /// The slot's only snapshot ended in `error`.
-    SlotOnlyHasFailed(SnapshotId),
-    /// The policy shares it.
-    NotSharedYet,
-    /// The share exists, its tag does not say so.
-    ShareNotRecorded,
-    /// The rule wants a copy and there is none.
-    NoCopy,
-    /// The rule wants a copy and there are only failed ones.
-    OnlyFailedCopies(SnapshotId),
-    /// No rule keeps it any more.
-    Retention(Expired),
-    /// An older good snapshot serves the same slot, or is a copy of the same source by the same rule.
-    Duplicate(SnapshotId),
-    /// It ended in `error`; the text is EC2's.
-    Failed(String),
-    /// Its own `snapferry:expires-at` is over.
-    ExpiresAt(Timestamp),
-    /// As `ExpiresAt`, and the policy or the rule that made it is gone.
-    Orphan(Timestamp),
-}
-
-/// Which limits a snapshot is over: every one that its rules set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
-    /// It is the so-many-th newest, and the rule keeps so many.
-    pub count: Option<(usize, u32)>,
-    /// It was to stay until then.
-    pub age: Option<Timestamp>,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SlotLacksSnapshot => f.write_str("no snapshot for this slot"),
-            Self::SlotOnlyHasFailed(id) => {
-                write!(f, "no good snapshot for this slot, {id} ended in error")
-            }
-            Self::NotSharedYet => f.write_str("completed and not shared yet"),
-            Self::ShareNotRecorded => f.write_str("shared, but its tag does not say so"),
-            Self::NoCopy => f.write_str("shared with this account and not copied yet"),
-            Self::OnlyFailedCopies(id) => write!(f, "the only copy, {id}, ended in error"),
-            Self::Retention(Expired { count, age }) => {
-                if let Some((rank, kept)) = count {
-                    write!(f, "number {rank} by age, of which the newest {kept} stay")?;
-                }
-                if count.is_some() && age.is_some() {
-                    f.write_str("; ")?;
-                }
-                if let Some(until) = age {
-                    write!(f, "kept until {}", tags::instant(*until))?;
-                }
-                Ok(())
-            }
-            Self::Duplicate(keeper) => write!(f, "{keeper} is the same and older"),
-            Self::Failed(message) => write!(f, "ended in error: {message}"),
-            Self::ExpiresAt(at) => write!(f, "expired at {}", tags::instant(*at)),
-            Self::Orphan(at) => {
-                write!(f, "its policy or rule is gone, and it expired at {}", tags::instant(*at))
-            }
-        }
-    }
 }
 
 /// What policy wants and cannot be had without someone acting.
@@ -201,88 +174,6 @@ pub struct Held {
     pub why: Hold,
 }
 
-/// Why something is not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// An AMI uses the snapshot.
-    InUse(String),
-    /// A snapshot lock is on it.
-    Locked,
-    /// Another service manages it.
-    ManagedBy(&'static str),
-    /// Whether an AMI uses it or a lock is on it could not be read.
-    GuardsUnknown(String),
-    /// Nothing else of its volume is good.
-    LastGood,
-    /// The volume exists and no policy targets it any more: DLM stops managing its snapshots then.
-    NoTarget,
-    /// The volume is gone, and retention is by count: DLM stops managing its snapshots then.
-    VolumeGone,
-    /// Its policy is not among the documents, or its schedule or rule not in the policy.
-    Unclaimed(String),
-    /// Nothing of it will be done while its policy is disabled.
-    Disabled,
-    /// The policy's tags are on no volume, in none of its accounts and Regions.
-    NoVolumes,
-    /// It is under a key that no other account can use, and a newer one tells that already.
-    Unshareable(String),
-    /// The volume cannot be snapshotted in its state, or is gone.
-    VolumeUnusable,
-    /// The snapshot is not shared with this account, or not any more.
-    NotShared,
-    /// The owner is in no policy's `SnapshotOwner`.
-    OwnerNotWanted(AccountId),
-    /// The event claims that this account shared it with itself.
-    OwnSnapshot,
-    /// No policy's `DescriptionRegex` matches.
-    DescriptionNotWanted,
-    /// The source is older than copies of it may become.
-    PastRetention(Timestamp),
-    /// The source cannot be copied in its state.
-    SourceState(String),
-    /// EC2 said so when it was tried.
-    Ec2(String),
-}
-
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(ami) => write!(f, "in use by {ami}"),
-            Self::Locked => f.write_str("locked"),
-            Self::ManagedBy(who) => write!(f, "managed by {who}"),
-            Self::GuardsUnknown(why) => {
-                write!(f, "cannot tell whether an AMI or a lock needs it: {why}")
-            }
-            Self::LastGood => f.write_str("the newest completed one of its volume always stays"),
-            Self::NoTarget => f.write_str("its volume is no target any more"),
-            Self::VolumeGone => {
-                f.write_str("its volume is gone, and retention by count ends with the volume")
-            }
-            Self::Unclaimed(what) => write!(f, "{what} is gone, and nothing says when it expires"),
-            Self::Disabled => f.write_str("its policy is disabled"),
-            Self::NoVolumes => {
-                f.write_str("the policy targets no volume in any of its accounts and Regions")
-            }
-            Self::Unshareable(key) => write!(
-                f,
-                "encrypted under {key}, which no other account can use, as is told of the newest one"
-            ),
-            Self::VolumeUnusable => f.write_str("the volume is neither available nor in use"),
-            Self::NotShared => f.write_str("not shared with this account, or not any more"),
-            Self::OwnerNotWanted(owner) => write!(f, "no policy names {owner} as SnapshotOwner"),
-            Self::OwnSnapshot => f.write_str("this account's own snapshot, not a shared one"),
-            Self::DescriptionNotWanted => {
-                f.write_str("no policy's DescriptionRegex matches its description")
-            }
-            Self::PastRetention(until) => {
-                write!(f, "past its retention, which ended at {}", tags::instant(*until))
-            }
-            Self::SourceState(state) => write!(f, "the source is {state}"),
-            Self::Ec2(text) => f.write_str(text),
-        }
-    }
-}
-
 /// How well a volume is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -311,6 +202,8 @@ pub struct Plan {
     pub impossible: Vec<Impossible>,
     /// What is deliberately not done.
     pub held: Vec<Held>,
+    /// What stays, and why.
+    pub kept: Vec<Kept>,
     /// How well every wanted volume is protected.
     pub coverage: Vec<Coverage>,
 }

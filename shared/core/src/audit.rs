@@ -7,12 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::action::{Action, Plan, Planned, Subject};
+use crate::ec2::LockSnapshot;
 use crate::ids::{Scope, SnapshotId};
 use crate::inventory::{Guards, Snapshot, State};
-use crate::policy::{Age, CopyPolicy, IntervalUnit, Policy, RetainRule, SnapshotPolicy};
+use crate::policy::{
+    Age, Copies, CopyRule, IntervalUnit, Keep, LockRule, Origin, Policy, RetainRule, Schedule,
+    Selection, SnapshotPolicy,
+};
 use crate::tags::{self, Claim, CopyClaim};
 
 pub mod copy;
@@ -131,6 +136,21 @@ fn deletable(
     Ok(())
 }
 
+/// What every lock has to satisfy: a mode that a rule names, and an end that one of that mode allows.
+fn lockable<'a>(
+    snapshot: &Snapshot,
+    request: &LockSnapshot,
+    mut rules: impl Iterator<Item = &'a LockRule>,
+) -> Result<(), String> {
+    let allows = |rule: &LockRule| {
+        let longest = SignedDuration::from_hours(24 * i64::from(rule.duration_days));
+        rule.mode == request.mode
+            && request.until.duration_since(snapshot.start_time) <= longest
+            && request.cool_off_period_hours == rule.cool_off_period_hours
+    };
+    if rules.any(allows) { Ok(()) } else { Err("no LockRule of its policy says so".into()) }
+}
+
 /// How many deletions one run may do in one scope: what the caller says, else three generations of every volume, and
 /// 100 at the least. That is more than any rotation needs, and much less than what a mistaken edit of a policy would
 /// delete.
@@ -168,14 +188,53 @@ fn at_least(age: Age) -> SignedDuration {
     SignedDuration::from_hours(24 * days * i64::from(age.interval.get()))
 }
 
-/// Whether the rule surely still wants a snapshot that began at `start` and has `newer` good ones after it.
-fn surely_kept(rule: &RetainRule, start: Timestamp, newer: usize, now: Timestamp) -> bool {
-    let by_count = |count: u32| newer < usize::try_from(count).unwrap_or(usize::MAX);
-    let by_age = rule.age.is_some_and(|age| now.duration_since(start) < at_least(age));
+/// A good snapshot, as retention looks at it.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    /// When it began.
+    start: Timestamp,
+    /// The moment that `Keep` files it under.
+    moment: Timestamp,
+    /// How many generations that stay are newer.
+    newer: usize,
+    /// Their moments.
+    newer_moments: &'a [Timestamp],
+}
+
+/// Whether the rule surely still wants it.
+fn surely_kept(rule: &RetainRule, zone: &TimeZone, it: Candidate<'_>, now: Timestamp) -> bool {
+    let by_count = |count: u32| it.newer < usize::try_from(count).unwrap_or(usize::MAX);
+    let by_age = rule.age.is_some_and(|age| now.duration_since(it.start) < at_least(age));
     by_count(rule.minimum_count)
         || by_age
         || rule.count.is_some_and(|count| by_count(count.get()))
-        || (rule.count.is_none() && rule.age.is_none())
+        || rule.keep.is_some_and(|keep| is_newest_of_a_period(&keep, zone, it))
+        || rule.is_unlimited()
+}
+
+/// Whether nothing that stays and is newer falls into one of its periods, of which less than so many newer ones have
+/// something: what a person would do who crosses out periods in a calendar.
+fn is_newest_of_a_period(keep: &Keep, zone: &TimeZone, it: Candidate<'_>) -> bool {
+    let hour = |at: Timestamp| {
+        let local = zone.to_datetime(at);
+        (local.date(), local.hour(), zone.to_offset(at).seconds())
+    };
+    let date = |at: Timestamp| zone.to_datetime(at).date();
+    let monday = |at: Timestamp| {
+        let date = date(at);
+        let back = Span::new().days(date.weekday().to_monday_zero_offset());
+        date.checked_sub(back).unwrap_or(date)
+    };
+    fn holds<P: Ord>(wanted: u32, it: Candidate<'_>, period: impl Fn(Timestamp) -> P) -> bool {
+        let newer: BTreeSet<P> = it.newer_moments.iter().map(|at| period(*at)).collect();
+        !newer.contains(&period(it.moment))
+            && newer.len() < usize::try_from(wanted).unwrap_or(usize::MAX)
+    }
+    holds(keep.hourly, it, hour)
+        || holds(keep.daily, it, date)
+        || holds(keep.weekly, it, monday)
+        || holds(keep.monthly, it, |at| (date(at).year(), date(at).month()))
+        || holds(keep.yearly, it, |at| date(at).year())
 }
 
 /// Whether this run may take back the snapshot `made`, which it made itself for `created`, because `older` is the same.
@@ -207,6 +266,9 @@ pub fn taken_back(
     let same = |key: &str| mine.tags.get(key) == older.tags.get(key);
     let keys = match &created.action {
         Action::CopySnapshot(_) => &[tags::POLICY, tags::RULE, tags::SOURCE_SNAPSHOT][..],
+        Action::CreateSnapshots(_) => {
+            &[tags::POLICY, tags::SCHEDULE, tags::SLOT, tags::INSTANCE][..]
+        }
         _ => &[tags::POLICY, tags::SCHEDULE, tags::SLOT][..],
     };
     let of_one_volume =

@@ -4,7 +4,9 @@
 //! DLM's wording comes first so that regular expressions written for DLM match. What a description says is used for
 //! lineage and look-up only, never for retention, keys or targets: the source account writes it.
 
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use std::fmt::Write;
+
+use crate::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use crate::schedule::Slot;
 use crate::tags::Claim;
 
@@ -16,20 +18,27 @@ pub const MAX_CHARS: usize = 255;
 pub struct Described {
     /// The slot it serves.
     pub slot: Slot,
-    /// The volume it was made of.
-    pub volume: VolumeId,
+    /// The volume it was made of; `None` where one text stands for a set of snapshots.
+    pub volume: Option<VolumeId>,
 }
 
 /// `Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z volume: vol-0123… name: web-1`.
-/// `name` is the volume's `Name` tag; what would be over the limit is cut from the end.
+/// `name` is the volume's `Name` tag; what would be over the limit is cut from the end. The snapshots of a set have one
+/// description, with `instance: i-…` and the instance's name.
 #[must_use]
-pub fn write(claim: &Claim, volume: &VolumeId, name: Option<&str>) -> String {
+pub fn write(claim: &Claim, volume: Option<&VolumeId>, name: Option<&str>) -> String {
     let mut text = format!(
-        "Created for policy: {} schedule: {} slot: {} volume: {volume}",
+        "Created for policy: {} schedule: {} slot: {}",
         claim.policy,
         claim.schedule_text(),
         claim.slot
     );
+    if let Some(volume) = volume {
+        let _ = write!(text, " volume: {volume}"); // a String takes it
+    }
+    if let Some(instance) = &claim.instance {
+        let _ = write!(text, " instance: {instance}");
+    }
     if let Some(name) = name.filter(|name| !name.is_empty()) {
         text.push_str(" name: ");
         text.push_str(name);
@@ -41,9 +50,17 @@ pub fn write(claim: &Claim, volume: &VolumeId, name: Option<&str>) -> String {
 #[must_use]
 pub fn read(description: &str) -> Option<Described> {
     let (_, rest) = description.split_once(" slot: ")?;
-    let (slot, rest) = rest.split_once(" volume: ")?;
-    let volume = rest.split(' ').next()?;
-    Some(Described { slot: slot.parse().ok()?, volume: volume.parse().ok()? })
+    let (slot, rest) = rest.split_once(' ')?;
+    let mut words = rest.split(' ');
+    let volume = match (words.next()?, words.next()?) {
+        ("volume:", volume) => Some(volume.parse().ok()?),
+        ("instance:", instance) => {
+            instance.parse::<InstanceId>().ok()?;
+            None
+        }
+        _ => return None,
+    };
+    Some(Described { slot: slot.parse().ok()?, volume })
 }
 
 /// The description of a copy: where it comes from, then what the source said of itself.
@@ -80,6 +97,7 @@ mod tests {
             policy,
             schedules: BTreeSet::from([schedule]),
             slot: "2026-11-22T02:00:00Z".parse().unwrap(),
+            instance: None,
         }
     }
 
@@ -87,10 +105,21 @@ mod tests {
     fn it_reads_as_dlm_writes() {
         let volume = "vol-0123456789abcdef0".parse().unwrap();
         assert_eq!(
-            write(&claim("daily".into(), "nightly".into()), &volume, Some("web-1")),
+            write(&claim("daily".into(), "nightly".into()), Some(&volume), Some("web-1")),
             "Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z \
              volume: vol-0123456789abcdef0 name: web-1"
         );
+        let set = Claim {
+            instance: Some("i-0123456789abcdef0".parse().unwrap()),
+            ..claim("daily".into(), "nightly".into())
+        };
+        let text = write(&set, None, Some("web"));
+        assert_eq!(
+            text,
+            "Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z \
+             instance: i-0123456789abcdef0 name: web"
+        );
+        assert_eq!(read(&text), Some(Described { slot: set.slot, volume: None }));
     }
 
     proptest! {
@@ -101,10 +130,10 @@ mod tests {
             name in proptest::option::of(any::<String>()),
         ) {
             let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
-            let text = write(&claim(policy, schedule), &volume, name.as_deref());
+            let text = write(&claim(policy, schedule), Some(&volume), name.as_deref());
             prop_assert!(text.chars().count() <= MAX_CHARS);
             let slot = "2026-11-22T02:00:00Z".parse().unwrap();
-            prop_assert_eq!(read(&text), Some(Described { slot, volume }));
+            prop_assert_eq!(read(&text), Some(Described { slot, volume: Some(volume) }));
         }
 
         #[test]

@@ -7,9 +7,11 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
-use crate::ids::{AccountId, KmsKeyArn, Region, RoleArn, SnapshotId, VolumeId};
-use crate::inventory::{Key, Snapshot, Volume};
-use crate::policy::Tags;
+use jiff::Timestamp;
+
+use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, VolumeId};
+use crate::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
+use crate::policy::{LockMode, Tags};
 
 /// Whose credentials to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +58,17 @@ pub enum VolumeFilter {
     TagKeys(BTreeSet<String>),
     /// Volumes of these ids, as far as they exist.
     Ids(BTreeSet<VolumeId>),
+    /// Every volume.
+    All,
+}
+
+/// Which instances to describe; never terminated ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceFilter {
+    /// Instances that have a tag of one of these keys.
+    TagKeys(BTreeSet<String>),
+    /// Every instance.
+    All,
 }
 
 /// Which snapshots to describe. Every variant is one paginated call per page of up to 1,000.
@@ -65,6 +78,8 @@ pub enum SnapshotFilter {
     Tagged(&'static str),
     /// The account's own where the tag of this key has one of these values.
     TagValues(&'static str, BTreeSet<String>),
+    /// The account's own, by whatever means, that began on one of these days (UTC).
+    StartedOn(BTreeSet<jiff::civil::Date>),
     /// The account's own that this other account may use.
     SharedWith(AccountId),
     /// What these owners share with the caller; with ids, only those.
@@ -85,6 +100,38 @@ pub struct CreateSnapshot {
     pub description: String,
     /// At most 50.
     pub tags: Tags,
+}
+
+/// `CreateSnapshots`, tags included: every volume of an instance at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSnapshots {
+    /// Of which.
+    pub instance: InstanceId,
+    /// The volumes that are meant, for the record; EC2 takes all but the excluded ones.
+    pub volumes: BTreeSet<VolumeId>,
+    /// `ExcludeBootVolume`
+    pub exclude_boot_volume: bool,
+    /// `ExcludeDataVolumeIds`, at most 40.
+    pub exclude_data_volumes: BTreeSet<VolumeId>,
+    /// At most 255 characters.
+    pub description: String,
+    /// `CopyTagsFromSource`: every snapshot gets its volume's tags as well.
+    pub copy_tags: bool,
+    /// At most 50, with the volumes' own.
+    pub tags: Tags,
+}
+
+/// `LockSnapshot`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockSnapshot {
+    /// Which.
+    pub snapshot: SnapshotId,
+    /// Who can end it early.
+    pub mode: LockMode,
+    /// `ExpirationDate`
+    pub until: Timestamp,
+    /// `CoolOffPeriod`, compliance mode only.
+    pub cool_off_period_hours: Option<u8>,
 }
 
 /// `CopySnapshot` into the Region of the client it is given to, tags included.
@@ -114,6 +161,12 @@ pub trait Ec2: Send + Sync {
         which: &VolumeFilter,
     ) -> impl Future<Output = Result<Vec<Volume>, Ec2Error>> + Send;
 
+    /// `DescribeInstances`, every page.
+    fn describe_instances(
+        &self,
+        which: &InstanceFilter,
+    ) -> impl Future<Output = Result<Vec<Instance>, Ec2Error>> + Send;
+
     /// `DescribeSnapshots`, every page.
     fn describe_snapshots(
         &self,
@@ -130,6 +183,22 @@ pub trait Ec2: Send + Sync {
         &self,
     ) -> impl Future<Output = Result<BTreeSet<SnapshotId>, Ec2Error>> + Send;
 
+    /// `DescribeFastSnapshotRestores` of the account's own, every page: the zones where each is `enabling`,
+    /// `optimizing` or `enabled`.
+    fn describe_fast_snapshot_restores(
+        &self,
+    ) -> impl Future<Output = Result<FastRestores, Ec2Error>> + Send;
+
+    /// `DescribeAvailabilityZones`: the Region's zones, id to name.
+    fn describe_availability_zones(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<String, String>, Ec2Error>> + Send;
+
+    /// `DescribeSnapshotTierStatus`, every page: those that are or were on their way to another tier.
+    fn describe_snapshot_tier_status(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<SnapshotId, Tiering>, Ec2Error>> + Send;
+
     /// KMS `DescribeKey`, in the Region of this client.
     fn describe_key(&self, key: &str) -> impl Future<Output = Result<Key, Ec2Error>> + Send;
 
@@ -138,6 +207,12 @@ pub trait Ec2: Send + Sync {
         &self,
         request: &CreateSnapshot,
     ) -> impl Future<Output = Result<SnapshotId, Ec2Error>> + Send;
+
+    /// `CreateSnapshots`. Sent again only where EC2 said that it has not happened.
+    fn create_snapshots(
+        &self,
+        request: &CreateSnapshots,
+    ) -> impl Future<Output = Result<Vec<SnapshotId>, Ec2Error>> + Send;
 
     /// `CopySnapshot`. Sent again only where EC2 said that it has not happened.
     fn copy_snapshot(
@@ -150,6 +225,39 @@ pub trait Ec2: Send + Sync {
         &self,
         snapshot: &SnapshotId,
         accounts: &BTreeSet<AccountId>,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `ModifySnapshotAttribute`: accounts cannot use the snapshot any more. Doing it twice changes nothing.
+    fn unshare_snapshot(
+        &self,
+        snapshot: &SnapshotId,
+        accounts: &BTreeSet<AccountId>,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `ModifySnapshotTier` to the archive.
+    fn archive_snapshot(
+        &self,
+        snapshot: &SnapshotId,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `LockSnapshot`.
+    fn lock_snapshot(
+        &self,
+        request: &LockSnapshot,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `EnableFastSnapshotRestores` of one snapshot. A zone that AWS answers as unsuccessful is an error.
+    fn enable_fast_snapshot_restores(
+        &self,
+        snapshot: &SnapshotId,
+        zones: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
+    /// `DisableFastSnapshotRestores` of one snapshot. A zone that AWS answers as unsuccessful is an error.
+    fn disable_fast_snapshot_restores(
+        &self,
+        snapshot: &SnapshotId,
+        zones: &BTreeSet<String>,
     ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
 
     /// `CreateTags` on up to 500 snapshots. Doing it twice changes nothing.

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
+use jiff::SignedDuration;
 
 use crate::action::{Action, Planned, Reason};
 use crate::audit::AuditedPlan;
 use crate::ec2::{Ec2, Ec2Error, ErrorKind};
-use crate::ids::{AccountId, Region, SnapshotId};
+use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::tags;
 
@@ -23,7 +25,16 @@ pub struct Limits<'a> {
     pub deletions: Option<usize>,
     /// Whether nothing new may be begun, because the invocation ends soon.
     pub out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+    /// Waits.
+    pub pause: &'a Pause,
 }
+
+/// Waits so long: the crate has no clock of its own.
+pub type Pause = dyn Fn(SignedDuration) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// EC2 wants so much time between two snapshots of one volume
+/// ([`SnapshotCreationPerVolumeRateExceeded`](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html)).
+const BETWEEN_SNAPSHOTS: SignedDuration = SignedDuration::from_secs(15);
 
 /// An action and what became of it.
 #[derive(Debug)]
@@ -37,8 +48,8 @@ pub struct Executed {
 /// What became of an action.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It happened; with the snapshot that it made.
-    Done(Option<SnapshotId>),
+    /// It happened; with the snapshots that it made.
+    Done(Vec<SnapshotId>),
     /// A dry run.
     Planned,
     /// The next run goes on with it.
@@ -49,8 +60,9 @@ pub enum Outcome {
     Failed(Ec2Error),
 }
 
-/// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and shares, then the records
-/// of shares in as few calls as there are distinct ones, then deletions.
+/// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and changes (second snapshots
+/// of a volume 15 seconds after the first), then the records of shares in as few calls as there are distinct ones, then
+/// deletions.
 pub async fn execute<E: Ec2>(
     plan: &AuditedPlan,
     clients: &BTreeMap<Region, E>,
@@ -61,7 +73,13 @@ pub async fn execute<E: Ec2>(
     };
     let is_record = |action: &Action| matches!(action, Action::RecordShare { .. });
     let making = of(|it| !it.is_destructive() && !matches!(it, Action::RecordShare { .. }));
-    let mut executed = side_by_side(making, clients, limits).await;
+    let mut executed = Vec::new();
+    for (n, wave) in waves(making).into_iter().enumerate() {
+        if n > 0 && !(limits.out_of_time)() {
+            (limits.pause)(BETWEEN_SNAPSHOTS).await;
+        }
+        executed.extend(side_by_side(wave.into_iter(), clients, limits).await);
+    }
     // The record that a share implies is part of the share: only its failure is worth a line of its own.
     let implied: Vec<Planned> = executed.iter().filter_map(record_of_share).collect();
     let records = record_shares(implied, clients, limits).await.into_iter();
@@ -69,6 +87,29 @@ pub async fn execute<E: Ec2>(
     executed.extend(record_shares(of(is_record).collect(), clients, limits).await);
     executed.extend(side_by_side(of(Action::is_destructive), clients, limits).await);
     executed
+}
+
+/// No wave has two creations of the same volume.
+fn waves(actions: impl Iterator<Item = Planned>) -> Vec<Vec<Planned>> {
+    let mut waves = vec![Vec::new()];
+    let mut creations: BTreeMap<VolumeId, usize> = BTreeMap::new();
+    for planned in actions {
+        let volumes: Vec<&VolumeId> = match &planned.action {
+            Action::CreateSnapshot(request) => vec![&request.volume],
+            Action::CreateSnapshots(request) => request.volumes.iter().collect(),
+            _ => Vec::new(),
+        };
+        let wave =
+            volumes.iter().filter_map(|id| creations.get(*id)).max().copied().unwrap_or_default();
+        creations.extend(volumes.into_iter().map(|id| (id.clone(), wave + 1)));
+        if waves.len() <= wave {
+            waves.resize_with(wave + 1, Vec::new);
+        }
+        if let Some(wave) = waves.get_mut(wave) {
+            wave.push(planned);
+        }
+    }
+    waves
 }
 
 async fn side_by_side<E: Ec2>(
@@ -90,29 +131,44 @@ async fn side_by_side<E: Ec2>(
         .await
 }
 
-async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Option<SnapshotId>, Ec2Error> {
+async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Vec<SnapshotId>, Ec2Error> {
+    let changed = |()| Vec::new();
     match action {
-        Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(Some),
-        Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(Some),
+        Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(|id| vec![id]),
+        Action::CreateSnapshots(request) => ec2.create_snapshots(request).await,
+        Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(|id| vec![id]),
         Action::ShareSnapshot { snapshot, accounts, .. } => {
-            ec2.share_snapshot(snapshot, accounts).await.map(|()| None)
+            ec2.share_snapshot(snapshot, accounts).await.map(changed)
         }
+        Action::UnshareSnapshot { snapshot, accounts, .. } => {
+            ec2.unshare_snapshot(snapshot, accounts).await.map(changed)
+        }
+        Action::EnableFastRestore { snapshot, zones } => {
+            ec2.enable_fast_snapshot_restores(snapshot, zones).await.map(changed)
+        }
+        Action::DisableFastRestore { snapshot, zones } => {
+            ec2.disable_fast_snapshot_restores(snapshot, zones).await.map(changed)
+        }
+        Action::LockSnapshot(request) => ec2.lock_snapshot(request).await.map(changed),
+        Action::ArchiveSnapshot(snapshot) => ec2.archive_snapshot(snapshot).await.map(changed),
         Action::RecordShare { snapshot, all } => {
             let ids = std::slice::from_ref(snapshot);
-            ec2.create_tags(ids, &record(all)).await.map(|()| None)
+            ec2.create_tags(ids, &record(all)).await.map(changed)
         }
-        Action::DeleteSnapshot(snapshot) => ec2.delete_snapshot(snapshot).await.map(|()| None),
+        Action::DeleteSnapshot(snapshot) => ec2.delete_snapshot(snapshot).await.map(changed),
     }
 }
 
-fn outcome(action: &Action, result: Result<Option<SnapshotId>, Ec2Error>) -> Outcome {
+fn outcome(action: &Action, result: Result<Vec<SnapshotId>, Ec2Error>) -> Outcome {
     let err = match result {
         Ok(made) => return Outcome::Done(made),
         Err(err) => err,
     };
     match (err.kind(), action) {
         (kind, _) if kind.passes() => Outcome::Deferred(err.to_string()),
-        (ErrorKind::InUse, Action::DeleteSnapshot(_)) => Outcome::Held(err.to_string()),
+        (ErrorKind::InUse, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_)) => {
+            Outcome::Held(err.to_string())
+        }
         // What it was about went away between the look and the call.
         (ErrorKind::NotFound, action) if !action.is_destructive() => Outcome::Held(err.to_string()),
         _ => Outcome::Failed(err),
@@ -122,7 +178,11 @@ fn outcome(action: &Action, result: Result<Option<SnapshotId>, Ec2Error>) -> Out
 /// The tag that tells people what was shared, after a share that happened.
 fn record_of_share(executed: &Executed) -> Option<Planned> {
     match (&executed.outcome, &executed.planned.action) {
-        (Outcome::Done(_), Action::ShareSnapshot { snapshot, all, .. }) => Some(Planned {
+        (
+            Outcome::Done(_),
+            Action::ShareSnapshot { snapshot, all, .. }
+            | Action::UnshareSnapshot { snapshot, all, .. },
+        ) => Some(Planned {
             action: Action::RecordShare { snapshot: snapshot.clone(), all: all.clone() },
             reason: Reason::ShareNotRecorded,
             ..executed.planned.clone()
@@ -175,7 +235,7 @@ async fn record_shares<E: Ec2>(
                 // One call has one error: the first of the batch carries it.
                 let outcome = match failed.take() {
                     Some(outcome) => outcome,
-                    None if succeeded => Outcome::Done(None),
+                    None if succeeded => Outcome::Done(Vec::new()),
                     None => Outcome::Deferred(format!("in one call with {first}")),
                 };
                 executed.push(Executed { planned: planned.clone(), outcome });

@@ -79,6 +79,13 @@ impl VolumeId {
 }
 
 id!(
+    /// An EC2 instance, `i-` and 8 or 17 hexadecimal digits.
+    InstanceId,
+    "an instance id such as i-0123456789abcdef0",
+    |text| hex_after(text, "i-")
+);
+
+id!(
     /// An EBS snapshot, `snap-` and 8 or 17 hexadecimal digits.
     SnapshotId,
     "a snapshot id such as snap-0123456789abcdef0",

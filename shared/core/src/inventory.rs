@@ -5,8 +5,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::ec2::Ec2Error;
-use crate::ids::{AccountId, Region, Scope, SnapshotId, VolumeId};
+use crate::chain::Chain;
+use crate::ec2::{Ec2Error, ErrorKind};
+use crate::ids::{AccountId, InstanceId, Region, Scope, SnapshotId, VolumeId};
 use crate::policy::Tags;
 
 /// A volume as `DescribeVolumes` has it.
@@ -18,8 +19,25 @@ pub struct Volume {
     pub create_time: Timestamp,
     /// `available` or `in-use`: it can be snapshotted.
     pub usable: bool,
+    /// `gp3`, `st1` and so on.
+    pub volume_type: String,
     /// ARN of its key, where it is encrypted.
     pub kms_key_id: Option<String>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// An instance as `DescribeInstances` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// `running`, `stopping` or `stopped`: its volumes can be snapshotted together.
+    pub usable: bool,
+    /// The EBS volumes attached to it, in order of their device names.
+    pub volumes: Vec<VolumeId>,
+    /// The one it boots from.
+    pub boot_volume: Option<VolumeId>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -41,6 +59,10 @@ pub struct Snapshot {
     pub start_time: Timestamp,
     /// As its maker wrote it, which may be another account.
     pub description: String,
+    /// The volume's size.
+    pub volume_size_gib: u32,
+    /// `StorageTier` is `archive`. A snapshot on its way there is still `standard`.
+    pub archived: bool,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// ARN of its key, where it is encrypted.
@@ -97,27 +119,86 @@ pub struct Key {
     pub spec: String,
 }
 
+/// What `DescribeSnapshotTierStatus` says of a snapshot that has been, or is being, moved between tiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiering {
+    /// How far the last move is.
+    pub status: TieringStatus,
+    /// When it reached the archive.
+    pub archived_at: Option<Timestamp>,
+}
+
+/// `LastTieringOperationStatus`, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TieringStatus {
+    /// `archival-in-progress`
+    Archiving,
+    /// `archival-completed`
+    Archived,
+    /// `archival-failed`
+    Failed,
+    /// On its way back, or back: a person's doing.
+    Restored,
+}
+
+/// What was asked for and not answered, where that must not stop everything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What it means.
+    pub kind: ErrorKind,
+    /// AWS's code; empty where there was no answer.
+    pub code: String,
+    /// What was asked and what came back, with every cause.
+    pub message: String,
+}
+
+impl From<&Ec2Error> for Unread {
+    fn from(err: &Ec2Error) -> Self {
+        Self {
+            kind: err.kind(),
+            code: err.code().map_or_else(String::new, |(code, _)| code.to_owned()),
+            message: Chain(err).to_string(),
+        }
+    }
+}
+
+/// Zones in which snapshots are, or are being made, fast to restore.
+pub type FastRestores = BTreeMap<SnapshotId, BTreeSet<String>>;
+
 /// What `rotate-snapshots` knows of one account in one Region.
 #[derive(Clone, Debug)]
 pub struct ScopeInventory {
     /// Every volume that a policy may target, and those that own snapshots were made of and that still exist.
     pub volumes: BTreeMap<VolumeId, Volume>,
+    /// Where a policy is for instances, or for all but boot volumes: every instance of the Region.
+    pub instances: BTreeMap<InstanceId, Instance>,
     /// Every snapshot of the account that carries `snapferry:policy`.
     pub snapshots: Vec<Snapshot>,
+    /// Where there is a default policy: when the newest snapshot of a volume by any means began, where that was within
+    /// the last days.
+    pub recent: BTreeMap<VolumeId, Timestamp>,
     /// Which own snapshots an account can use, for every account that a policy shares with.
     pub shared: BTreeMap<AccountId, BTreeSet<SnapshotId>>,
     /// Keys of volumes and snapshots, where a policy shares. A key that could not be read is not in here.
     pub keys: BTreeMap<String, Key>,
     /// `Err`: it could not be read, with the reason; nothing may be deleted then.
     pub guards: Result<Guards, String>,
+    /// Where a policy has a `FastRestoreRule`: what is enabled.
+    pub fast_restores: Result<FastRestores, Unread>,
+    /// Where a `FastRestoreRule` names zones by id: the Region's zones, id to name.
+    pub zones: Result<BTreeMap<String, String>, Unread>,
+    /// Where a policy has an `ArchiveRule`: what is, or was, on its way to another tier.
+    pub tiering: Result<BTreeMap<SnapshotId, Tiering>, Unread>,
 }
 
-/// What `copy-shared-snapshots` knows.
+/// What is known of one account with all its Regions, where copies are made: the vault, or an account whose policies
+/// have `CrossRegionCopyRules`.
 #[derive(Debug)]
 pub struct VaultInventory {
     /// The vault's own account.
     pub account: AccountId,
-    /// Snapshots that the policies' owners share with this account, by Region.
+    /// What may be copied, by Region: in the vault, snapshots that the policies' owners share with this account; of
+    /// `rotate-snapshots`, the account's own.
     pub sources: BTreeMap<Region, Vec<Snapshot>>,
     /// Target Regions.
     pub targets: BTreeMap<Region, TargetInventory>,
@@ -134,6 +215,14 @@ pub struct TargetInventory {
     pub copies: Vec<Snapshot>,
     /// As in [`ScopeInventory::guards`].
     pub guards: Result<Guards, String>,
+}
+
+impl ScopeInventory {
+    /// Whether an instance boots from the volume.
+    #[must_use]
+    pub fn is_boot(&self, volume: &VolumeId) -> bool {
+        self.instances.values().any(|instance| instance.boot_volume.as_ref() == Some(volume))
+    }
 }
 
 impl VaultInventory {

@@ -4,19 +4,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{join, join_all, try_join};
+use futures_util::future::{join, join4, try_join, try_join3};
 use futures_util::stream::{self, StreamExt};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use tracing::warn;
 
 use crate::chain::Chain;
-use crate::ec2::{Access, Ec2, Ec2Error, Ec2Provider, SnapshotFilter, VolumeFilter};
-use crate::event::CopyScope;
-use crate::ids::{AccountId, Region, Scope, SnapshotId, VolumeId};
-use crate::inventory::{
-    Guards, Key, ScopeInventory, Snapshot, State, TargetInventory, VaultInventory, Volume,
-};
-use crate::policy::{CopyPolicy, Policy, SnapshotPolicy};
+use crate::ec2::{Ec2, Ec2Error, InstanceFilter, SnapshotFilter, VolumeFilter};
+use crate::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
+use crate::inventory::{Guards, Instance, Key, ScopeInventory, State, Unread, Volume};
+use crate::policy::{Policy, Selection, SnapshotPolicy, Zones};
 use crate::tags;
+
+pub use vault::{Vault, Within, vault, within};
+
+mod vault;
 
 /// What was not read, and why.
 #[derive(Debug)]
@@ -27,27 +30,35 @@ pub struct Unreadable {
     pub error: Ec2Error,
 }
 
-/// Reads one account in one Region for `rotate-snapshots`.
+/// Reads one account in one Region for `rotate-snapshots`. `now` tells which snapshots are recent.
 ///
 /// # Errors
-/// When its volumes or snapshots cannot be read.
+/// When its volumes, instances or snapshots cannot be read.
 pub async fn scope<E: Ec2>(
     ec2: &E,
     policies: &[(&Policy, &SnapshotPolicy)],
+    now: Timestamp,
 ) -> Result<ScopeInventory, Ec2Error> {
+    let wants = Wants::of(policies);
     let own = SnapshotFilter::Tagged(tags::POLICY);
-    let (mut volumes, snapshots) =
-        try_join(target_volumes(ec2, policies), ec2.describe_snapshots(&own)).await?;
+    let (instances, snapshots, recent) = try_join3(
+        target_instances(ec2, &wants),
+        ec2.describe_snapshots(&own),
+        recent(ec2, &wants, now),
+    )
+    .await?;
+    let mut volumes = target_volumes(ec2, &wants).await?;
+    let attached = instances.values().flat_map(|instance| &instance.volumes);
     let unseen: BTreeSet<VolumeId> = snapshots
         .iter()
         .map(|snapshot| &snapshot.volume_id)
+        .chain(attached.filter(|_| wants.instances))
         .filter(|id| !volumes.contains_key(id) && !id.is_placeholder())
         .cloned()
         .collect();
-    if !unseen.is_empty() {
-        // Gone, or without its tags? Retention asks.
-        let found = ec2.describe_volumes(&VolumeFilter::Ids(unseen)).await?;
-        volumes.extend(found.into_iter().map(|volume| (volume.id.clone(), volume)));
+    if !unseen.is_empty() && !wants.all_volumes {
+        // Of a set, or gone, or without its tags? Retention asks.
+        volumes.extend(by_id(ec2.describe_volumes(&VolumeFilter::Ids(unseen)).await?));
     }
     let accounts: BTreeSet<&AccountId> = policies
         .iter()
@@ -63,38 +74,155 @@ pub async fn scope<E: Ec2>(
     } else {
         BTreeSet::new()
     };
-    let (guards, (shared, keys)) = join(
-        guards(ec2, !snapshots.is_empty()),
+    let any = !snapshots.is_empty();
+    let (guards, (shared, keys), fast_restores, (zones, tiering)) = join4(
+        guards(ec2, any),
         join(shared(ec2, accounts), readable_keys(ec2, keys)),
+        unless_denied(wants.fast_restores && any, ec2.describe_fast_snapshot_restores()),
+        join(
+            unless_denied(wants.zones && any, ec2.describe_availability_zones()),
+            unless_denied(wants.tiering && any, ec2.describe_snapshot_tier_status()),
+        ),
     )
     .await;
-    Ok(ScopeInventory { volumes, shared: shared?, keys, guards, snapshots })
+    Ok(ScopeInventory {
+        volumes,
+        instances,
+        recent,
+        shared: shared?,
+        keys,
+        guards,
+        fast_restores,
+        zones,
+        tiering,
+        snapshots,
+    })
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+/// What the policies of a scope have to know. A disabled policy's volumes are looked at too: it is reported.
+#[derive(Default)]
+struct Wants {
+    volume_tag_keys: BTreeSet<String>,
+    volume_ids: BTreeSet<VolumeId>,
+    all_volumes: bool,
+    instance_tag_keys: BTreeSet<String>,
+    /// Some policy is for instances.
+    instances: bool,
+    /// Some policy has to tell boot volumes.
+    all_instances: bool,
+    /// The longest `CreateInterval` of default policies.
+    recent_days: Option<u8>,
+    fast_restores: bool,
+    zones: bool,
+    tiering: bool,
+}
+
+impl Wants {
+    fn of(policies: &[(&Policy, &SnapshotPolicy)]) -> Self {
+        let mut wants = Self::default();
+        for (_, details) in policies {
+            match &details.selection {
+                Selection::Volumes { tags, ids } => {
+                    wants.volume_tag_keys.extend(tags.iter().map(|(key, _)| key.clone()));
+                    wants.volume_ids.extend(ids.iter().cloned());
+                }
+                Selection::Instances { tags, .. } => {
+                    wants.instances = true;
+                    wants.instance_tag_keys.extend(tags.iter().map(|(key, _)| key.clone()));
+                }
+                Selection::Unprotected { create_interval_days, exclude_boot_volumes, .. } => {
+                    wants.all_volumes = true;
+                    wants.all_instances |= exclude_boot_volumes;
+                    wants.recent_days = wants.recent_days.max(Some(*create_interval_days));
+                }
+            }
+            for schedule in &details.schedules {
+                wants.tiering |= schedule.archive.is_some();
+                if let Some(rule) = &schedule.fast_restore {
+                    wants.fast_restores = true;
+                    wants.zones |= matches!(rule.zones, Zones::Ids(_));
+                }
+            }
+        }
+        wants
+    }
+}
+
+async fn target_instances<E: Ec2>(
+    ec2: &E,
+    wants: &Wants,
+) -> Result<BTreeMap<InstanceId, Instance>, Ec2Error> {
+    let filter = if wants.all_instances {
+        InstanceFilter::All
+    } else if wants.instances {
+        InstanceFilter::TagKeys(wants.instance_tag_keys.clone())
+    } else {
+        return Ok(BTreeMap::new());
+    };
+    let found = ec2.describe_instances(&filter).await?;
+    Ok(found.into_iter().map(|instance| (instance.id.clone(), instance)).collect())
+}
+
+/// When the newest snapshot of each volume began, by whatever means it was made; only those of the last days matter.
+async fn recent<E: Ec2>(
+    ec2: &E,
+    wants: &Wants,
+    now: Timestamp,
+) -> Result<BTreeMap<VolumeId, Timestamp>, Ec2Error> {
+    let mut recent = BTreeMap::new();
+    let Some(days) = wants.recent_days else {
+        return Ok(recent);
+    };
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let dates = (-1..=i64::from(days)).filter_map(|n| today.checked_sub(Span::new().days(n)).ok());
+    let filter = SnapshotFilter::StartedOn(dates.collect());
+    for snapshot in ec2.describe_snapshots(&filter).await? {
+        if snapshot.state != State::Error && !snapshot.volume_id.is_placeholder() {
+            let newest = recent.entry(snapshot.volume_id).or_insert(snapshot.start_time);
+            *newest = (*newest).max(snapshot.start_time);
+        }
+    }
+    Ok(recent)
 }
 
 /// EC2 joins different tag filters by "and", and a policy's target tags are any-of: so the keys are asked for, and
 /// the values compared here.
 async fn target_volumes<E: Ec2>(
     ec2: &E,
-    policies: &[(&Policy, &SnapshotPolicy)],
+    wants: &Wants,
 ) -> Result<BTreeMap<VolumeId, Volume>, Ec2Error> {
-    let keys: BTreeSet<String> = policies
-        .iter()
-        .flat_map(|(_, details)| details.target_tags.iter().map(|(key, _)| key.clone()))
-        .collect();
-    let ids: BTreeSet<VolumeId> =
-        policies.iter().flat_map(|(_, details)| details.target_volume_ids.clone()).collect();
-    let mut volumes = BTreeMap::new();
-    for filter in [VolumeFilter::TagKeys(keys), VolumeFilter::Ids(ids)] {
-        let nothing = match &filter {
-            VolumeFilter::TagKeys(keys) => keys.is_empty(),
-            VolumeFilter::Ids(ids) => ids.is_empty(),
-        };
-        if !nothing {
-            let found = ec2.describe_volumes(&filter).await?;
-            volumes.extend(found.into_iter().map(|volume| (volume.id.clone(), volume)));
+    let mut filters = Vec::new();
+    if wants.all_volumes {
+        filters.push(VolumeFilter::All);
+    } else {
+        if !wants.volume_tag_keys.is_empty() {
+            filters.push(VolumeFilter::TagKeys(wants.volume_tag_keys.clone()));
+        }
+        if !wants.volume_ids.is_empty() {
+            filters.push(VolumeFilter::Ids(wants.volume_ids.clone()));
         }
     }
+    let mut volumes = BTreeMap::new();
+    for filter in filters {
+        volumes.extend(by_id(ec2.describe_volumes(&filter).await?));
+    }
     Ok(volumes)
+}
+
+fn by_id(volumes: Vec<Volume>) -> impl Iterator<Item = (VolumeId, Volume)> {
+    volumes.into_iter().map(|volume| (volume.id.clone(), volume))
+}
+
+/// What only some rules need must not stop the others: where it cannot be read, they say so.
+async fn unless_denied<T: Default>(
+    needed: bool,
+    read: impl Future<Output = Result<T, Ec2Error>>,
+) -> Result<T, Unread> {
+    if !needed {
+        return Ok(T::default());
+    }
+    read.await.map_err(|err| Unread::from(&err))
 }
 
 /// Not knowing them must not stop creations, so this never fails: it says why nothing may be deleted.
@@ -138,171 +266,4 @@ async fn readable_keys<E: Ec2>(ec2: &E, arns: BTreeSet<&String>) -> BTreeMap<Str
         }
     }
     keys
-}
-
-/// What was seen in the vault, with the clients that saw it.
-#[derive(Debug)]
-pub struct Vault<E> {
-    /// What was seen.
-    pub inventory: VaultInventory,
-    /// By Region; a Region that could not be reached has none.
-    pub clients: BTreeMap<Region, E>,
-    /// What was not seen.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// Reads the vault for `copy-shared-snapshots`.
-///
-/// # Errors
-/// When not even the own account can be told.
-pub async fn vault<P: Ec2Provider>(
-    provider: &P,
-    policies: &[(&Policy, &CopyPolicy)],
-    what: &CopyScope,
-) -> Result<Vault<P::Ec2>, Ec2Error> {
-    let account = provider.account().await?;
-    let mut vault = Vault {
-        inventory: VaultInventory {
-            account,
-            sources: BTreeMap::new(),
-            targets: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            whole: matches!(what, CopyScope::Sweep),
-        },
-        clients: BTreeMap::new(),
-        unreadable: Vec::new(),
-    };
-    let queries = source_queries(provider, policies, what);
-    let targets: BTreeSet<Region> = policies
-        .iter()
-        .flat_map(|(_, details)| details.rules.iter().map(|rule| rule.target.clone()))
-        .collect();
-    let regions: BTreeSet<&Region> = queries.keys().chain(&targets).collect();
-    for region in regions {
-        match provider.connect(&Access::default(), region).await {
-            Ok(ec2) => drop(vault.clients.insert(region.clone(), ec2)),
-            Err(error) => vault.unreadable(region, error),
-        }
-    }
-    vault.read_sources(queries).await;
-    let named: Option<BTreeSet<String>> = match what {
-        CopyScope::Sweep => None,
-        _ => Some(
-            vault
-                .inventory
-                .sources
-                .values()
-                .flatten()
-                .map(|source| source.id.to_string())
-                .collect(),
-        ),
-    };
-    vault.read_targets(&targets, named).await;
-    vault.read_keys(policies).await;
-    Ok(vault)
-}
-
-/// Which Regions are asked for whose snapshots.
-fn source_queries<P: Ec2Provider>(
-    provider: &P,
-    policies: &[(&Policy, &CopyPolicy)],
-    what: &CopyScope,
-) -> BTreeMap<Region, SnapshotFilter> {
-    let mut owners: BTreeMap<Region, BTreeSet<AccountId>> = BTreeMap::new();
-    let all_owners = || policies.iter().flat_map(|(_, details)| details.owners.clone());
-    let ids = match what {
-        CopyScope::Nothing => return BTreeMap::new(),
-        CopyScope::One { region, snapshot, .. } => {
-            owners.insert(region.clone(), all_owners().collect());
-            Some(BTreeSet::from([snapshot.clone()]))
-        }
-        CopyScope::Sweep | CopyScope::Ids(_) => {
-            for (_, details) in policies {
-                let home = [provider.home()];
-                let regions: &[Region] =
-                    if details.source_regions.is_empty() { &home } else { &details.source_regions };
-                for region in regions {
-                    owners.entry(region.clone()).or_default().extend(details.owners.clone());
-                }
-            }
-            match what {
-                CopyScope::Ids(ids) => Some(ids.clone()),
-                _ => None,
-            }
-        }
-    };
-    owners
-        .into_iter()
-        .map(|(region, owners)| (region, SnapshotFilter::SharedBy { owners, ids: ids.clone() }))
-        .collect()
-}
-
-impl<E: Ec2> Vault<E> {
-    /// A Region that is source and target fails twice, and is told once.
-    fn unreadable(&mut self, region: &Region, error: Ec2Error) {
-        let scope = self.inventory.scope(region);
-        if self.unreadable.iter().all(|it| it.scope != scope) {
-            self.unreadable.push(Unreadable { scope, error });
-        }
-    }
-
-    async fn read_sources(&mut self, queries: BTreeMap<Region, SnapshotFilter>) {
-        let reads = queries.into_iter().filter_map(|(region, filter)| {
-            let ec2 = self.clients.get(&region)?;
-            Some(async move { (region, ec2.describe_snapshots(&filter).await) })
-        });
-        for (region, read) in join_all(reads).await {
-            match read {
-                Ok(sources) => drop(self.inventory.sources.insert(region, sources)),
-                Err(error) => self.unreadable(&region, error),
-            }
-        }
-    }
-
-    async fn read_targets(&mut self, targets: &BTreeSet<Region>, named: Option<BTreeSet<String>>) {
-        if named.as_ref().is_some_and(BTreeSet::is_empty) {
-            return; // nothing that an event named is shared with us: there is nothing to compare
-        }
-        let filter = match named {
-            Some(sources) => SnapshotFilter::TagValues(tags::SOURCE_SNAPSHOT, sources),
-            None => SnapshotFilter::Tagged(tags::SOURCE_SNAPSHOT),
-        };
-        let filter = &filter;
-        let reads = targets.iter().filter_map(|region| {
-            let ec2 = self.clients.get(region)?;
-            Some(async move { (region, target(ec2, filter).await) })
-        });
-        for (region, read) in join_all(reads).await {
-            match read {
-                Ok(target) => drop(self.inventory.targets.insert(region.clone(), target)),
-                Err(error) => self.unreadable(region, error),
-            }
-        }
-    }
-
-    async fn read_keys(&mut self, policies: &[(&Policy, &CopyPolicy)]) {
-        if self.inventory.sources.values().all(Vec::is_empty) {
-            return;
-        }
-        let rules = policies.iter().flat_map(|(_, details)| &details.rules);
-        let arns: BTreeMap<&str, &Region> = rules
-            .filter_map(|rule| rule.cmk_arn.as_ref().map(|arn| (arn.as_str(), &rule.target)))
-            .collect();
-        let reads = arns.into_iter().filter_map(|(arn, region)| {
-            let ec2 = self.clients.get(region)?;
-            Some(async move { (arn.to_owned(), ec2.describe_key(arn).await) })
-        });
-        self.inventory.keys = join_all(reads).await.into_iter().collect();
-    }
-}
-
-async fn target<E: Ec2>(ec2: &E, filter: &SnapshotFilter) -> Result<TargetInventory, Ec2Error> {
-    let copies: Vec<Snapshot> = ec2.describe_snapshots(filter).await?;
-    // An event's run deletes failed and doubled copies only, and mostly there are none.
-    let needed = match filter {
-        SnapshotFilter::Tagged(_) => !copies.is_empty(),
-        _ => copies.len() > 1 || copies.iter().any(|copy| copy.state == State::Error),
-    };
-    let guards = guards(ec2, needed).await;
-    Ok(TargetInventory { copies, guards })
 }

@@ -4,18 +4,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::action::{Hold, Plan, Planned};
+use crate::action::{Action, Hold, Plan, Planned};
 use crate::ids::SnapshotId;
 use crate::inventory::{Guards, Snapshot};
 use crate::tags;
 
 pub mod copy;
 mod create;
+mod fast;
+mod keep;
+mod lock;
 mod retain;
 pub mod rotate;
 mod share;
 #[cfg(test)]
 mod tests;
+mod view;
 
 /// Names of the policies that are in force anywhere, where the documents at hand are all there are. `None`: they
 /// are a selection (given in the event), or one of them could not be read; then nothing is taken for orphaned.
@@ -35,6 +39,14 @@ fn hold(snapshot: &Snapshot, guards: &Result<Guards, String>) -> Option<Hold> {
     }
 }
 
+/// What the plan so far deletes or moves to the archive: nothing else is worth doing with it.
+fn leaving(plan: &Plan) -> BTreeSet<SnapshotId> {
+    let leaves =
+        |action: &Action| matches!(action, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_));
+    let leaving = plan.actions.iter().filter(|planned| leaves(&planned.action));
+    leaving.filter_map(|planned| planned.subject.snapshot.clone()).collect()
+}
+
 /// Oldest first; the id settles a tie, so that two runs agree.
 fn by_age<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> Vec<&'a Snapshot> {
     let mut snapshots: Vec<_> = snapshots.collect();
@@ -45,11 +57,14 @@ fn by_age<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> Vec<&'a Snapshot
 /// Creations first, deletions last: when time runs out, what is missing matters more than what is too much.
 fn in_order(plan: &mut Plan) {
     plan.actions.sort_by_key(|planned: &Planned| match planned.action.operation() {
-        "CreateSnapshot" => 0,
+        "CreateSnapshot" | "CreateSnapshots" => 0,
         "CopySnapshot" => 1,
-        "ModifySnapshotAttribute" => 2,
-        "CreateTags" => 3,
-        _ => 4,
+        "LockSnapshot" => 2,
+        "ModifySnapshotAttribute" => 3,
+        "EnableFastSnapshotRestores" | "DisableFastSnapshotRestores" => 4,
+        "CreateTags" => 5,
+        "ModifySnapshotTier" => 6,
+        _ => 7,
     });
 }
 

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use crate::ids::{AccountId, KmsKeyArn, Region, RoleArn, VolumeId};
+use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
 pub mod document;
@@ -50,18 +51,51 @@ pub enum Details {
     Copies(CopyPolicy),
 }
 
-/// Which volumes, and when.
+/// What is protected, and when.
 #[derive(Clone, Debug)]
 pub struct SnapshotPolicy {
-    /// A volume with any of these tags is a target, case-sensitively
-    /// ([DLM elements](https://docs.aws.amazon.com/ebs/latest/userguide/dlm-elements.html)).
-    pub target_tags: Vec<(String, String)>,
-    /// These volumes are targets too.
-    pub target_volume_ids: BTreeSet<VolumeId>,
-    /// A volume with any of these tags is no target; `*` and `?` in values.
+    /// What is protected.
+    pub selection: Selection,
+    /// A volume (of a policy for instances: an instance) with any of these tags is no target; `*` and `?` in values.
     pub exclude_tags: Vec<(String, String)>,
-    /// 1 to 4.
+    /// 1 to 4; a default policy has one, see [`Selection::Unprotected`].
     pub schedules: Vec<Schedule>,
+    /// `CrossRegionCopyRules` of all schedules, in their order.
+    pub copies: Vec<CopyRule>,
+}
+
+/// What a policy protects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// `ResourceTypes` `VOLUME`: every volume by itself.
+    Volumes {
+        /// A volume with any of these tags is a target, case-sensitively
+        /// ([DLM elements](https://docs.aws.amazon.com/ebs/latest/userguide/dlm-elements.html)).
+        tags: Vec<(String, String)>,
+        /// These volumes are targets too.
+        ids: BTreeSet<VolumeId>,
+    },
+    /// `ResourceTypes` `INSTANCE`: all volumes of an instance at one instant.
+    Instances {
+        /// An instance with any of these tags is a target.
+        tags: Vec<(String, String)>,
+        /// `Parameters.ExcludeBootVolume`
+        exclude_boot_volume: bool,
+        /// `Parameters.ExcludeDataVolumeTags`: a data volume with any of these tags is left out.
+        exclude_data_volume_tags: Vec<(String, String)>,
+    },
+    /// `PolicyLanguage` `SIMPLIFIED`: every volume that nobody, by any means, has made a snapshot of lately
+    /// ([Default policies](https://docs.aws.amazon.com/ebs/latest/userguide/default-policies.html)).
+    Unprotected {
+        /// `CreateInterval`: so many days, 1 to 7.
+        create_interval_days: u8,
+        /// `Exclusions.ExcludeBootVolumes`
+        exclude_boot_volumes: bool,
+        /// `Exclusions.ExcludeVolumeTypes`: `standard`, `gp2`, `gp3`, `io1`, `io2`, `st1`, `sc1`.
+        exclude_volume_types: BTreeSet<String>,
+        /// `Exclusions.ExcludeTags`: a volume with any of these tags is left out.
+        exclude_tags: Vec<(String, String)>,
+    },
 }
 
 /// One of a policy's schedules.
@@ -73,23 +107,116 @@ pub struct Schedule {
     pub copy_tags: bool,
     /// Further tags for the snapshot.
     pub tags_to_add: Tags,
+    /// Further tags whose value is known when the snapshot is made. Policies for instances only.
+    pub variable_tags: BTreeMap<String, Variable>,
     /// When to create.
     pub create: CreateRule,
-    /// What stays.
+    /// What stays in the standard tier.
     pub retain: RetainRule,
+    /// What leaves the standard tier goes to the archive tier, and stays there while this keeps it.
+    pub archive: Option<ArchiveRule>,
     /// Accounts that every completed snapshot is shared with.
     pub share_with: BTreeSet<AccountId>,
+    /// The sharing ends so long after the snapshot's start. `None`: with the snapshot.
+    pub unshare_after: Option<Age>,
+    /// Which snapshots are restored fast, and where.
+    pub fast_restore: Option<FastRestoreRule>,
+    /// Every completed snapshot is locked.
+    pub lock: Option<LockRule>,
 }
 
-/// What stays: a snapshot stays while `count` or `age` keeps it, and the newest `minimum_count` in any case.
+/// DLM's `VariableTags` values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// `$(instance-id)`
+    InstanceId,
+    /// `$(timestamp)`: the slot.
+    Timestamp,
+}
+
+/// What stays: a snapshot stays while `count`, `age` or `keep` keeps it, and the newest `minimum_count` in any case.
+/// Without any of the three everything stays, or, beside an [`ArchiveRule`], nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetainRule {
-    /// The newest so many per volume stay, 1 to 1000.
+    /// The newest so many per volume (per instance, of a policy for instances) stay, 1 to 1000.
     pub count: Option<NonZeroU32>,
     /// A snapshot stays until it is so old.
     pub age: Option<Age>,
+    /// The newest of each period stays.
+    pub keep: Option<Keep>,
     /// Never fewer completed ones than this per volume; 1 unless said otherwise.
     pub minimum_count: u32,
+}
+
+/// Grandfather, father, son: the newest of each hour, day, ISO week, month and year stays, for the newest so many
+/// periods of each kind that have any. 0 to 1000, and not all 0. Periods are those of the schedule's time zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Keep {
+    pub hourly: u32,
+    pub daily: u32,
+    pub weekly: u32,
+    pub monthly: u32,
+    pub yearly: u32,
+}
+
+impl RetainRule {
+    /// Whether it sets no limit at all.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.count.is_none() && self.age.is_none() && self.keep.is_none()
+    }
+}
+
+/// `ArchiveRule.RetainRule.RetentionArchiveTier`; exactly one of the two is set
+/// ([Archive EBS snapshots](https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-ami-policy.html)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveRule {
+    /// The newest so many archived ones per volume stay, 1 to 1000.
+    pub count: Option<NonZeroU32>,
+    /// An archived snapshot stays so long in the archive, 90 days at the least.
+    pub age: Option<Age>,
+}
+
+/// `FastRestoreRule`; exactly one of `count` and `age` is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FastRestoreRule {
+    /// The newest so many per volume, 1 to 1000.
+    pub count: Option<NonZeroU32>,
+    /// Those younger than this.
+    pub age: Option<Age>,
+    /// Where. A zone matters in its own Region only.
+    pub zones: Zones,
+}
+
+/// `AvailabilityZones` or `AvailabilityZoneIds`, 1 to 10.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zones {
+    /// Such as `eu-central-1a`.
+    Names(BTreeSet<String>),
+    /// Such as `euc1-az2`.
+    Ids(BTreeSet<String>),
+}
+
+/// Snapshot lock ([LockSnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_LockSnapshot.html)): from
+/// the snapshot's start, so that it ends at the same moment whenever it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockRule {
+    /// Who can end it early.
+    pub mode: LockMode,
+    /// 1 to 36,500.
+    pub duration_days: u32,
+    /// In compliance mode, for so many hours (1 to 72) the lock can still be taken back.
+    pub cool_off_period_hours: Option<u8>,
+}
+
+/// EC2's `LockMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockMode {
+    /// Whoever has the permission can unlock.
+    Governance,
+    /// Nobody can.
+    Compliance,
 }
 
 /// `Interval` and `IntervalUnit`: a length of time by the calendar, in UTC.
@@ -144,22 +271,61 @@ pub struct CopyPolicy {
 /// One `CrossRegionCopy` entry.
 #[derive(Clone, Debug)]
 pub struct CopyRule {
-    /// `<Region>`, or `<Region>/<n>` (from 1) where a Region occurs more than once: the tag `snapferry:rule`.
+    /// `<Region>`, or `<Region>/<n>` (from 1) where a Region occurs more than once: the tag `snapferry:rule`. Rules of
+    /// coinciding schedules that copy to the same Region under the same key have the same name, and make one copy.
     pub name: String,
+    /// Of a snapshot policy: the schedule whose snapshots it copies.
+    pub schedule: Option<String>,
     /// Where to.
     pub target: Region,
     /// `EncryptionConfiguration.Encrypted`. An encrypted source stays encrypted whatever this says.
     pub encrypted: bool,
     /// The key for the copies; `None`: the key of EBS encryption by default in that Region.
     pub cmk_arn: Option<KmsKeyArn>,
-    /// A copy expires so long after its own start. `None`: never.
-    pub retain: Option<Age>,
-    /// Never fewer completed copies than this per source volume; 1 unless said otherwise.
-    pub minimum_count: u32,
+    /// Which copies stay, per source volume; an age counts from the copy's own start. `None`: all of them, for ever.
+    pub retain: Option<RetainRule>,
+    /// Copy the source snapshot's tags. Snapshot policies only: tags of another account's snapshot are invisible.
+    pub copy_tags: bool,
     /// Further tags for the copy.
     pub tags_to_add: Tags,
     /// Time-based copy: 15 to 2880, in steps of 15.
     pub completion_duration_minutes: Option<u16>,
+    /// Every completed copy is locked.
+    pub lock: Option<LockRule>,
+}
+
+/// A policy that wants copies.
+#[derive(Clone, Copy, Debug)]
+pub struct Copies<'a> {
+    /// Whose wish it is.
+    pub policy: &'a Policy,
+    /// Where to, and how long.
+    pub rules: &'a [CopyRule],
+    /// Of what.
+    pub of: Origin<'a>,
+}
+
+/// What a policy copies.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// What other accounts share with this one.
+    Shared(&'a CopyPolicy),
+    /// What the policy's own schedules made, within the account.
+    Own,
+}
+
+impl<'a> Copies<'a> {
+    /// What an event policy wants.
+    #[must_use]
+    pub fn of_shared(policy: &'a Policy, details: &'a CopyPolicy) -> Self {
+        Self { policy, rules: &details.rules, of: Origin::Shared(details) }
+    }
+
+    /// What a snapshot policy wants within its accounts; without `CrossRegionCopyRules`, nothing.
+    #[must_use]
+    pub fn of_own(policy: &'a Policy, details: &'a SnapshotPolicy) -> Self {
+        Self { policy, rules: &details.copies, of: Origin::Own }
+    }
 }
 
 /// A compiled `DescriptionRegex`. The engine takes time linear in the description, whatever the pattern.
@@ -193,16 +359,53 @@ impl DescriptionRegex {
 }
 
 impl SnapshotPolicy {
-    /// Whether a volume with this id and these tags is a target.
+    /// Whether the policy is for volumes by themselves, and this is one of them. A default policy further wants to
+    /// know whether it is a boot volume.
     #[must_use]
-    pub fn targets(&self, id: &VolumeId, tags: &Tags) -> bool {
-        let wanted = self.target_volume_ids.contains(id)
-            || self.target_tags.iter().any(|(key, value)| tags.get(key) == Some(value));
-        let excluded = self
-            .exclude_tags
-            .iter()
-            .any(|(key, pattern)| tags.get(key).is_some_and(|value| wildcard(pattern, value)));
-        wanted && !excluded
+    pub fn targets(&self, volume: &Volume, is_boot: bool) -> bool {
+        let wanted = match &self.selection {
+            Selection::Volumes { tags, ids } => {
+                ids.contains(&volume.id) || has_any(tags, &volume.tags)
+            }
+            Selection::Instances { .. } => false,
+            Selection::Unprotected {
+                exclude_boot_volumes,
+                exclude_volume_types,
+                exclude_tags,
+                ..
+            } => {
+                !(*exclude_boot_volumes && is_boot)
+                    && !exclude_volume_types.contains(&volume.volume_type)
+                    && !has_any(exclude_tags, &volume.tags)
+            }
+        };
+        wanted && !self.excludes(&volume.tags)
+    }
+
+    /// Whether the policy is for instances, and this is one of them.
+    #[must_use]
+    pub fn targets_instance(&self, instance: &Instance) -> bool {
+        match &self.selection {
+            Selection::Instances { tags, .. } => {
+                has_any(tags, &instance.tags) && !self.excludes(&instance.tags)
+            }
+            _ => false,
+        }
+    }
+
+    /// `TargetVolumeIds`
+    pub fn volume_ids(&self) -> impl Iterator<Item = &VolumeId> {
+        match &self.selection {
+            Selection::Volumes { ids, .. } => Some(ids),
+            _ => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+
+    fn excludes(&self, tags: &Tags) -> bool {
+        let mut excluded = self.exclude_tags.iter();
+        excluded.any(|(key, pattern)| tags.get(key).is_some_and(|value| wildcard(pattern, value)))
     }
 
     /// The schedule of that name.
@@ -210,6 +413,11 @@ impl SnapshotPolicy {
     pub fn schedule(&self, name: &str) -> Option<&Schedule> {
         self.schedules.iter().find(|schedule| schedule.name == name)
     }
+}
+
+/// Whether any of these is among the tags.
+fn has_any(wanted: &[(String, String)], tags: &Tags) -> bool {
+    wanted.iter().any(|(key, value)| tags.get(key) == Some(value))
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any characters and `?` for any one.

@@ -19,6 +19,7 @@ mod aimless;
 mod copy;
 mod gathered;
 mod rotate;
+mod within;
 
 /// What became of what was looked at together.
 #[derive(Default)]

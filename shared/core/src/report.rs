@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::action::{Coverage, Deferred, Held, Impossible, Planned, Subject};
+use crate::action::{Action, Coverage, Deferred, Held, Impossible, Planned, Subject};
 use crate::chain::Chain;
 use crate::ec2::Ec2Error;
 use crate::execute::{Executed, Outcome};
-use crate::ids::{AccountId, Region, Scope, SnapshotId, VolumeId};
+use crate::ids::{AccountId, InstanceId, Region, Scope, SnapshotId, VolumeId};
 use crate::schedule::Slot;
 use crate::tags;
 
@@ -70,12 +70,21 @@ pub struct ActionLine {
     /// The volume; of a copy, the source's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_id: Option<VolumeId>,
+    /// The instance whose volumes are taken together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<InstanceId>,
+    /// The snapshots of a set that was made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snapshot_ids: Vec<SnapshotId>,
     /// The snapshot that was made or is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<SnapshotId>,
     /// What is or was copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_snapshot_id: Option<SnapshotId>,
+    /// Of `ModifySnapshotAttribute`: `remove`, where accounts may not use the snapshot any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation_type: Option<&'static str>,
     /// Why.
     pub reason: String,
     /// What became of it.
@@ -125,6 +134,9 @@ pub struct HeldLine {
     /// About which volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_id: Option<VolumeId>,
+    /// About which instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<InstanceId>,
     /// About which snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<SnapshotId>,
@@ -176,9 +188,14 @@ impl Report {
     pub fn executed(&mut self, executed: &Executed) {
         let Planned { scope, action, subject, reason, .. } = &executed.planned;
         let mut line = line(scope, action.operation(), subject, reason.to_string());
+        line.operation_type = matches!(action, Action::UnshareSnapshot { .. }).then_some("remove");
         match &executed.outcome {
             Outcome::Done(made) => {
-                line.snapshot_id = made.clone().or(line.snapshot_id);
+                if matches!(action, Action::CreateSnapshots(_)) {
+                    line.snapshot_ids.clone_from(made);
+                } else {
+                    line.snapshot_id = made.first().cloned().or(line.snapshot_id);
+                }
             }
             Outcome::Planned => line.outcome = OutcomeName::Planned,
             Outcome::Deferred(why) => {
@@ -233,6 +250,7 @@ impl Report {
             region: scope.region.clone(),
             policy: subject.policy.clone(),
             volume_id: subject.volume.clone(),
+            instance_id: subject.instance.clone(),
             snapshot_id: subject.snapshot.clone(),
             source_snapshot_id: subject.source.clone(),
             reason,
@@ -329,8 +347,11 @@ fn line(scope: &Scope, action: &'static str, subject: &Subject, reason: String) 
         schedule: subject.schedule.clone(),
         slot: subject.slot,
         volume_id: subject.volume.clone(),
+        instance_id: subject.instance.clone(),
+        snapshot_ids: Vec::new(),
         snapshot_id: subject.snapshot.clone(),
         source_snapshot_id: subject.source.clone(),
+        operation_type: None,
         reason,
         outcome: OutcomeName::Done,
         error: None,

@@ -116,9 +116,15 @@ impl Run {
                 .count()
         };
         let done = |action: &str| count(action, OutcomeName::Done);
+        let of_done = || {
+            let lines = self.report.actions.iter();
+            lines.filter(|it| it.outcome == OutcomeName::Done && of_policy(&it.policy))
+        };
+        let in_sets: usize = of_done().map(|it| it.snapshot_ids.len()).sum();
+        let unshared = of_done().filter(|it| it.operation_type.is_some()).count();
         let mut metrics = BTreeMap::from([
-            ("SnapshotsCreated", json!(done("CreateSnapshot"))),
-            ("SnapshotsShared", json!(done("ModifySnapshotAttribute"))),
+            ("SnapshotsCreated", json!(done("CreateSnapshot") + in_sets)),
+            ("SnapshotsShared", json!(done("ModifySnapshotAttribute") - unshared)),
             ("SnapshotsCopied", json!(done("CopySnapshot"))),
             ("SnapshotsDeleted", json!(done("DeleteSnapshot"))),
             ("ActionsDeferred", json!(count("", OutcomeName::Deferred))),

@@ -14,28 +14,44 @@ use crate::audit;
 use crate::chain::Chain;
 use crate::ec2::{Ec2, Ec2Error, SnapshotFilter};
 use crate::execute::{Executed, Outcome};
-use crate::ids::SnapshotId;
+use crate::ids::{InstanceId, SnapshotId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::Tags;
 use crate::tags::{self, Claim, CopyClaim};
 
-/// What a snapshot is for: two with the same purpose are one too many.
-fn purpose(tags: &Tags, volume: &str) -> Option<String> {
+/// What a snapshot is for: two of one volume with the same purpose are one too many.
+fn purpose(tags: &Tags) -> Option<String> {
     if let Some(claim) = CopyClaim::read(tags) {
         return Some(format!("{}\n{}\n{}", claim.policy, claim.rule, claim.source_snapshot));
     }
     let claim = Claim::read(tags)?;
-    Some(format!("{}\n{}\n{}\n{volume}", claim.policy, claim.schedule_text(), claim.slot))
+    let instance = claim.instance.as_ref().map_or("", InstanceId::as_str);
+    Some(format!("{}\n{}\n{}\n{instance}", claim.policy, claim.schedule_text(), claim.slot))
 }
 
-/// The purpose of a creation, and the tag by which all like it are found.
-fn wanted(action: &Action) -> Option<(String, &'static str, String)> {
-    let (tags, volume, key) = match action {
-        Action::CreateSnapshot(request) => (&request.tags, request.volume.as_str(), tags::SLOT),
-        Action::CopySnapshot(request) => (&request.tags, "", tags::SOURCE_SNAPSHOT),
+/// A creation: what for, and the tag by which all like it are found.
+struct Wanted {
+    purpose: String,
+    key: &'static str,
+    value: String,
+}
+
+fn wanted(action: &Action) -> Option<Wanted> {
+    let (tags, key) = match action {
+        Action::CreateSnapshot(request) => (&request.tags, tags::SLOT),
+        Action::CreateSnapshots(request) => (&request.tags, tags::SLOT),
+        Action::CopySnapshot(request) => (&request.tags, tags::SOURCE_SNAPSHOT),
         _ => return None,
     };
-    Some((purpose(tags, volume)?, key, tags.get(key)?.clone()))
+    Some(Wanted { purpose: purpose(tags)?, key, value: tags.get(key)?.clone() })
+}
+
+/// Whether a snapshot is of a volume that the action is for; the volume of a copy is arbitrary.
+fn is_of(action: &Action, snapshot: &Snapshot) -> bool {
+    match action {
+        Action::CreateSnapshot(request) => request.volume == snapshot.volume_id,
+        _ => true,
+    }
 }
 
 /// Looks again in one Region and mends `executed`. Returns what was taken back.
@@ -45,10 +61,10 @@ fn wanted(action: &Action) -> Option<(String, &'static str, String)> {
 pub async fn settle<E: Ec2>(ec2: &E, executed: &mut [Executed]) -> Vec<Executed> {
     let mut values: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
     for done in executed.iter() {
-        let made = matches!(done.outcome, Outcome::Done(Some(_)));
+        let made = matches!(&done.outcome, Outcome::Done(made) if !made.is_empty());
         let unknown = matches!(done.outcome, Outcome::Failed(Ec2Error::NoAnswer { .. }));
-        if let (true, Some((_, key, value))) = (made || unknown, wanted(&done.planned.action)) {
-            values.entry(key).or_default().insert(value);
+        if let (true, Some(wanted)) = (made || unknown, wanted(&done.planned.action)) {
+            values.entry(wanted.key).or_default().insert(wanted.value);
         }
     }
     let mut taken_back = Vec::new();
@@ -65,36 +81,43 @@ pub async fn settle<E: Ec2>(ec2: &E, executed: &mut [Executed]) -> Vec<Executed>
 async fn compare<E: Ec2>(ec2: &E, executed: &mut [Executed], seen: &[Snapshot]) -> Vec<Executed> {
     let mut by_purpose: BTreeMap<String, Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in seen.iter().filter(|it| matches!(it.state, State::Pending | State::Completed)) {
-        let is_copy = snapshot.tags.contains_key(tags::SOURCE_SNAPSHOT);
-        let volume = if is_copy { "" } else { snapshot.volume_id.as_str() };
-        if let Some(purpose) = purpose(&snapshot.tags, volume) {
+        if let Some(purpose) = purpose(&snapshot.tags) {
             by_purpose.entry(purpose).or_default().push(snapshot);
         }
     }
+    for alike in by_purpose.values_mut() {
+        alike.sort_by_key(|snapshot| (snapshot.start_time, &snapshot.id));
+    }
     let mut taken_back = Vec::new();
     for done in executed {
-        let Some((purpose, ..)) = wanted(&done.planned.action) else {
+        let action = &done.planned.action;
+        let Some(alike) = wanted(action).and_then(|wanted| by_purpose.get(&wanted.purpose)) else {
             continue;
         };
-        let Some(alike) = by_purpose.get(&purpose) else {
-            continue;
-        };
-        let made = match &done.outcome {
-            Outcome::Done(Some(made)) => made,
-            Outcome::Failed(Ec2Error::NoAnswer { .. }) => {
-                // No answer, and yet there it is: made by that call, or by another run. Either is what we want.
-                done.outcome = Outcome::Done(alike.first().map(|snapshot| snapshot.id.clone()));
-                continue;
+        let alike: Vec<&Snapshot> =
+            alike.iter().copied().filter(|snapshot| is_of(action, snapshot)).collect();
+        let is_set = matches!(action, Action::CreateSnapshots(_));
+        match &done.outcome {
+            Outcome::Done(made) => {
+                for made in made {
+                    let Some(mine) = alike.iter().find(|snapshot| snapshot.id == *made) else {
+                        continue;
+                    };
+                    // All of a set began at one moment, so that of two sets the younger goes as a whole.
+                    let older = alike.iter().find(|it| !is_set || it.volume_id == mine.volume_id);
+                    if let Some(older) = older.filter(|older| older.id != mine.id) {
+                        taken_back.push(take_back(ec2, &done.planned, made, mine, older).await);
+                    }
+                }
             }
-            _ => continue,
-        };
-        let Some(mine) = alike.iter().find(|snapshot| snapshot.id == *made) else {
-            continue;
-        };
-        let older =
-            alike.iter().find(|other| (other.start_time, &other.id) < (mine.start_time, &mine.id));
-        if let Some(older) = older {
-            taken_back.push(take_back(ec2, &done.planned, made, mine, older).await);
+            Outcome::Failed(Ec2Error::NoAnswer { .. }) if !alike.is_empty() => {
+                // No answer, and yet there it is: made by that call, or by another run. Either is what we want.
+                let mut volumes = BTreeSet::new();
+                let oldest =
+                    alike.iter().filter(|it| volumes.insert(is_set.then_some(&it.volume_id)));
+                done.outcome = Outcome::Done(oldest.map(|it| it.id.clone()).collect());
+            }
+            _ => {}
         }
     }
     taken_back
@@ -117,7 +140,7 @@ async fn take_back<E: Ec2>(
         // It stays a duplicate, which the next run deletes once it is completed.
         Err(rule) => Outcome::Deferred(rule),
         Ok(()) => match ec2.delete_snapshot(made).await {
-            Ok(()) => Outcome::Done(None),
+            Ok(()) => Outcome::Done(Vec::new()),
             Err(err) => Outcome::Deferred(err.to_string()),
         },
     };

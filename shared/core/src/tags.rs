@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::schedule::Slot;
 
@@ -14,6 +14,8 @@ pub const POLICY: &str = "snapferry:policy";
 pub const SCHEDULE: &str = "snapferry:schedule";
 /// The scheduled time that the snapshot serves.
 pub const SLOT: &str = "snapferry:slot";
+/// The instance whose volumes were taken together, where a policy for instances made the snapshot.
+pub const INSTANCE: &str = "snapferry:instance";
 /// When the snapshot has done its duty, where retention is by age.
 pub const EXPIRES_AT: &str = "snapferry:expires-at";
 /// Accounts the snapshot is shared with, comma-separated. A record for people: EC2 is asked what is true.
@@ -26,6 +28,8 @@ pub const SOURCE_SNAPSHOT: &str = "snapferry:source-snapshot";
 pub const SOURCE_ACCOUNT: &str = "snapferry:source-account";
 /// On a copy: where it was.
 pub const SOURCE_REGION: &str = "snapferry:source-region";
+/// On a copy: when the source began, as EC2 tells: the moment whose data it holds.
+pub const SOURCE_START_TIME: &str = "snapferry:source-start-time";
 /// On a copy: the volume it was made of.
 pub const SOURCE_VOLUME: &str = "snapferry:source-volume";
 
@@ -42,6 +46,8 @@ pub struct Claim {
     pub schedules: BTreeSet<String>,
     /// The scheduled time.
     pub slot: Slot,
+    /// Of which instance's set it is; `None`: it was made by itself.
+    pub instance: Option<InstanceId>,
 }
 
 impl Claim {
@@ -55,17 +61,26 @@ impl Claim {
             tags.get(SCHEDULE)?.split(',').map(str::to_owned).collect();
         let policy = tags.get(POLICY)?.clone();
         let complete = !policy.is_empty() && schedules.iter().all(|name| !name.is_empty());
-        complete.then_some(Self { policy, schedules, slot: tags.get(SLOT)?.parse().ok()? })
+        let instance = match tags.get(INSTANCE) {
+            Some(text) => Some(text.parse().ok()?),
+            None => None,
+        };
+        let slot = tags.get(SLOT)?.parse().ok()?;
+        complete.then_some(Self { policy, schedules, slot, instance })
     }
 
     /// The tags that say it.
     #[must_use]
     pub fn write(&self) -> Tags {
-        Tags::from([
+        let mut tags = Tags::from([
             (POLICY.into(), self.policy.clone()),
             (SCHEDULE.into(), self.schedule_text()),
             (SLOT.into(), self.slot.to_string()),
-        ])
+        ]);
+        if let Some(instance) = &self.instance {
+            tags.insert(INSTANCE.into(), instance.to_string());
+        }
+        tags
     }
 
     /// The schedules' names, comma-separated.
@@ -75,13 +90,16 @@ impl Claim {
     }
 }
 
-/// What the tags of a copy made by `copy-shared-snapshots` say: whose it is and where it comes from.
+/// What the tags of a copy say: whose it is and where it comes from. A copy that `rotate-snapshots` made within the
+/// account names schedules too; the vault's never do, so that neither function touches the other's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CopyClaim {
     /// The policy's name.
     pub policy: String,
     /// The rule's name, see [`crate::policy::CopyRule::name`].
     pub rule: String,
+    /// Of a copy within the account: the schedules whose rule made it.
+    pub schedules: BTreeSet<String>,
     /// What was copied.
     pub source_snapshot: SnapshotId,
     /// Who owned it.
@@ -90,6 +108,8 @@ pub struct CopyClaim {
     pub source_region: Region,
     /// What it was a snapshot of.
     pub source_volume: VolumeId,
+    /// When the source began, to the second; copies of older versions do not say it.
+    pub source_start: Option<Timestamp>,
     /// The slot that the source served, where its description tells.
     pub slot: Option<Slot>,
 }
@@ -101,10 +121,21 @@ impl CopyClaim {
         Some(Self {
             policy: tags.get(POLICY).filter(|name| !name.is_empty())?.clone(),
             rule: tags.get(RULE).filter(|name| !name.is_empty())?.clone(),
+            schedules: match tags.get(SCHEDULE) {
+                Some(text) if text.split(',').all(|name| !name.is_empty()) => {
+                    text.split(',').map(str::to_owned).collect()
+                }
+                Some(_) => return None,
+                None => BTreeSet::new(),
+            },
             source_snapshot: tags.get(SOURCE_SNAPSHOT)?.parse().ok()?,
             source_account: tags.get(SOURCE_ACCOUNT)?.parse().ok()?,
             source_region: tags.get(SOURCE_REGION)?.parse().ok()?,
             source_volume: tags.get(SOURCE_VOLUME)?.parse().ok()?,
+            source_start: match tags.get(SOURCE_START_TIME) {
+                Some(text) => Some(text.parse::<Slot>().ok()?.timestamp()),
+                None => None,
+            },
             slot: match tags.get(SLOT) {
                 Some(text) => Some(text.parse().ok()?),
                 None => None,
@@ -123,6 +154,12 @@ impl CopyClaim {
             (SOURCE_REGION.into(), self.source_region.to_string()),
             (SOURCE_VOLUME.into(), self.source_volume.to_string()),
         ]);
+        if let Some(start) = self.source_start {
+            tags.insert(SOURCE_START_TIME.into(), instant(start));
+        }
+        if !self.schedules.is_empty() {
+            tags.insert(SCHEDULE.into(), join(&self.schedules));
+        }
         if let Some(slot) = self.slot {
             tags.insert(SLOT.into(), slot.to_string());
         }
@@ -195,8 +232,9 @@ mod tests {
             policy in "[A-Za-z0-9 _.-]{1,64}",
             schedules in proptest::collection::btree_set("[0-9A-Za-z _-]{1,20}", 1..4),
             slot in slot(),
+            instance in proptest::option::of(Just("i-0123456789abcdef0".parse().unwrap())),
         ) {
-            let claim = Claim { policy, schedules, slot };
+            let claim = Claim { policy, schedules, slot, instance };
             prop_assert_eq!(Claim::read(&claim.write()), Some(claim));
         }
 
@@ -205,14 +243,17 @@ mod tests {
             rule in "[a-z]{2}-[a-z]{4}-[1-9](/[1-9])?",
             n in 0_u64..u64::from(u32::MAX),
             slot in proptest::option::of(slot()),
+            schedules in proptest::collection::btree_set("[0-9A-Za-z _-]{1,20}", 0..4),
         ) {
             let claim = CopyClaim {
                 policy: "vault".into(),
                 rule,
+                schedules,
                 source_snapshot: format!("snap-{n:017x}").parse().unwrap(),
                 source_account: AccountId::from_number(n).unwrap(),
                 source_region: "eu-central-1".parse().unwrap(),
                 source_volume: format!("vol-{n:017x}").parse().unwrap(),
+                source_start: slot.map(Slot::timestamp),
                 slot,
             };
             prop_assert_eq!(CopyClaim::read(&claim.write()), Some(claim.clone()));
@@ -225,6 +266,7 @@ mod tests {
                 policy: "p".into(),
                 schedules: BTreeSet::from(["s".to_owned()]),
                 slot: Slot::new(Timestamp::UNIX_EPOCH),
+                instance: None,
             };
             let mut tags = claim.write();
             let key = tags.keys().nth(drop).unwrap().clone();

@@ -10,12 +10,13 @@ use crate::action::{Action, Plan, Planned, Reason, Subject};
 use crate::audit::{self, AuditedPlan, Violation};
 use crate::documents::{Content, Documents, Raw};
 use crate::ec2::Access;
-use crate::ids::{Scope, SnapshotId, VolumeId};
+use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
 use crate::inventory::{
-    Guards, Key, ScopeInventory, Snapshot, State, TargetInventory, VaultInventory, Volume,
+    FastRestores, Guards, Instance, Key, ScopeInventory, Snapshot, State, TargetInventory,
+    VaultInventory, Volume,
 };
 use crate::plan;
-use crate::policy::Tags;
+use crate::policy::{Copies, Tags};
 use crate::tags;
 
 pub(crate) const MEMBER: &str = "333333333333";
@@ -97,9 +98,32 @@ pub(crate) fn volume(n: u32) -> Volume {
         id: vol(n),
         create_time: hours_ago(1000),
         usable: true,
+        volume_type: "gp3".into(),
         kms_key_id: None,
         tags: map(&[("Backup", "daily")]),
     }
+}
+
+pub(crate) fn ins(n: u32) -> InstanceId {
+    id(&format!("i-{n:08x}"))
+}
+
+/// A running instance with the tag `Backup`, which boots from the first of these volumes.
+pub(crate) fn instance(n: u32, volumes: &[u32]) -> Instance {
+    Instance {
+        id: ins(n),
+        usable: true,
+        volumes: volumes.iter().map(|n| vol(*n)).collect(),
+        boot_volume: volumes.first().map(|n| vol(*n)),
+        tags: map(&[("Backup", "daily")]),
+    }
+}
+
+/// As [`own`], one of a set of instance 1.
+pub(crate) fn of_set(n: u32, volume: u32, days: i64) -> Snapshot {
+    let mut snapshot = Snapshot { volume_id: vol(volume), ..own(n, "s", days) };
+    snapshot.tags.insert(tags::INSTANCE.into(), ins(1).to_string());
+    snapshot
 }
 
 /// A completed snapshot of volume 1 that policy `p` made for the slot so many days before [`SLOT`].
@@ -114,6 +138,8 @@ pub(crate) fn own(n: u32, schedules: &str, days: i64) -> Snapshot {
         state_message: None,
         start_time,
         description: String::new(),
+        volume_size_gib: 100,
+        archived: false,
         encrypted: false,
         kms_key_id: None,
         tags: map(&[
@@ -141,10 +167,15 @@ impl Rotation {
             whole: true,
             inventory: ScopeInventory {
                 volumes: BTreeMap::from([(vol(1), volume(1))]),
+                instances: BTreeMap::new(),
                 snapshots,
+                recent: BTreeMap::new(),
                 shared: BTreeMap::new(),
                 keys: BTreeMap::new(),
                 guards: Ok(Guards::default()),
+                fast_restores: Ok(FastRestores::new()),
+                zones: Ok(BTreeMap::new()),
+                tiering: Ok(BTreeMap::new()),
             },
             at: now(),
             now: now(),
@@ -239,6 +270,8 @@ pub(crate) fn copy_of(source: u32, n: u32, hours: i64) -> Snapshot {
 pub(crate) struct Copying {
     pub(crate) documents: Vec<Value>,
     pub(crate) whole: bool,
+    /// Within the account of `inventory`, by snapshot policies.
+    pub(crate) within: bool,
     pub(crate) inventory: VaultInventory,
     pub(crate) now: Timestamp,
 }
@@ -257,6 +290,7 @@ impl Copying {
         Self {
             documents: vec![copies("v")],
             whole: true,
+            within: false,
             inventory: VaultInventory {
                 account: id(VAULT),
                 sources: BTreeMap::from([(id(HOME), sources)]),
@@ -271,6 +305,16 @@ impl Copying {
         }
     }
 
+    fn copies<'a>(&self, documents: &'a Documents) -> Vec<Copies<'a>> {
+        if self.within {
+            let policies = documents.snapshot_policies();
+            policies.iter().map(|(policy, details)| Copies::of_own(policy, details)).collect()
+        } else {
+            let policies = documents.copy_policies();
+            policies.iter().map(|(policy, details)| Copies::of_shared(policy, details)).collect()
+        }
+    }
+
     pub(crate) fn target(&mut self) -> &mut TargetInventory {
         self.inventory.targets.get_mut(&id(HOME)).unwrap()
     }
@@ -278,7 +322,9 @@ impl Copying {
     pub(crate) fn plan(&self) -> Plan {
         let documents = documents(&self.documents, self.whole);
         plan::copy::plan(plan::copy::Request {
-            policies: &documents.copy_policies(),
+            policies: &self.copies(&documents),
+            within: self.within,
+            access: &Access::default(),
             in_force: &documents.in_force(),
             inventory: &self.inventory,
             now: self.now,
@@ -288,7 +334,8 @@ impl Copying {
     pub(crate) fn audit(&self, plan: Plan) -> (AuditedPlan, Vec<Violation>) {
         let documents = documents(&self.documents, self.whole);
         let facts = audit::copy::Facts {
-            policies: &documents.copy_policies(),
+            policies: &self.copies(&documents),
+            within: self.within,
             in_force: &documents.in_force(),
             inventory: &self.inventory,
             now: self.now,
@@ -310,11 +357,23 @@ pub(crate) fn actions(plan: &Plan) -> Vec<String> {
     let line = |planned: &Planned| {
         let object = match &planned.action {
             Action::CreateSnapshot(request) => request.volume.to_string(),
+            Action::CreateSnapshots(request) => request.instance.to_string(),
+            Action::EnableFastRestore { snapshot, zones }
+            | Action::DisableFastRestore { snapshot, zones } => {
+                format!("{snapshot} in {}", tags::join(zones))
+            }
+            Action::UnshareSnapshot { snapshot, accounts, .. } => {
+                format!("{snapshot} not with {}", tags::join(accounts))
+            }
+            Action::LockSnapshot(request) => {
+                format!("{} {:?} until {}", request.snapshot, request.mode, request.until)
+            }
             Action::CopySnapshot(request) => {
                 format!("{} to {}", request.source, planned.scope.region)
             }
             Action::ShareSnapshot { snapshot, .. }
             | Action::RecordShare { snapshot, .. }
+            | Action::ArchiveSnapshot(snapshot)
             | Action::DeleteSnapshot(snapshot) => snapshot.to_string(),
         };
         format!("{} {object}: {}", planned.action.operation(), planned.reason)

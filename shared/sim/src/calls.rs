@@ -38,7 +38,7 @@ pub enum Fault {
     NoAnswer,
     /// It happens, and the answer is lost.
     DoButNoAnswer,
-    /// `DescribeSnapshots` answers as of before the last so many writes, as far as [`crate::Settings::remember`] goes.
+    /// What is told of snapshots is as of before the last so many writes, as far as [`crate::Settings::remember`] goes.
     StaleRead(usize),
 }
 

@@ -1,168 +1,25 @@
 //! What the functions get of the world: the port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use snapferry_core::ec2::{
-    Access, CopySnapshot, CreateSnapshot, Ec2, Ec2Error, Ec2Provider, ErrorKind, SnapshotFilter,
-    VolumeFilter,
+    CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter, LockSnapshot,
+    SnapshotFilter, VolumeFilter,
 };
-use snapferry_core::ids::{AccountId, Region, Scope, SnapshotId};
-use snapferry_core::inventory::{Key, Snapshot, Volume};
+use snapferry_core::ids::{AccountId, Scope, SnapshotId};
+use snapferry_core::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
 use snapferry_core::policy::Tags;
 
-use crate::calls::{Call, Fault, Refusal, no_answer, refuse};
-use crate::turns::turns;
-use crate::world::{Sim, World};
-
-/// One process's way to AWS, with the credentials of one account.
-#[derive(Clone, Debug)]
-pub struct Aws {
-    sim: Sim,
-    home: Scope,
-    /// So many calls are left to the process; `None`: it does not die.
-    lives: Option<Arc<AtomicUsize>>,
-}
+use crate::aws::Aws;
+use crate::calls::Refusal;
+use crate::world::World;
+use crate::zones::zones;
 
 /// EC2 in one account and Region.
 #[derive(Clone, Debug)]
 pub struct Client {
-    aws: Aws,
-    scope: Scope,
-}
-
-impl Sim {
-    /// A process in this account and Region.
-    #[must_use]
-    pub fn aws(&self, home: &Scope) -> Aws {
-        Aws { sim: self.clone(), home: home.clone(), lives: None }
-    }
-
-    /// As [`Sim::aws`], but the process dies after so many calls have reached AWS: it never hears what became of the
-    /// last one.
-    #[must_use]
-    pub fn aws_dying_after(&self, home: &Scope, calls: usize) -> Aws {
-        Aws { lives: Some(Arc::new(AtomicUsize::new(calls))), ..self.aws(home) }
-    }
-}
-
-impl Aws {
-    async fn call<T>(
-        &self,
-        scope: &Scope,
-        operation: &'static str,
-        object: &str,
-        act: impl FnOnce(&mut World, usize) -> Result<T, Refusal> + Send,
-    ) -> Result<T, Ec2Error> {
-        let wait = {
-            let mut world = self.sim.world();
-            let n = world.settings.turns;
-            1 + world.rng.below(n)
-        };
-        turns(wait).await;
-        let Some(last) = self.spend() else {
-            return std::future::pending().await;
-        };
-        let result = self.sim.world().answer(scope, operation, object, act);
-        if last {
-            return std::future::pending().await;
-        }
-        result
-    }
-
-    /// Whether this call is the process's last; `None`: it is dead already.
-    fn spend(&self) -> Option<bool> {
-        let Some(lives) = &self.lives else {
-            return Some(false);
-        };
-        let left = lives.load(Ordering::Relaxed);
-        lives.store(left.checked_sub(1)?, Ordering::Relaxed);
-        Some(left == 1)
-    }
-}
-
-impl World {
-    fn answer<T>(
-        &mut self,
-        scope: &Scope,
-        operation: &'static str,
-        object: &str,
-        act: impl FnOnce(&mut Self, usize) -> Result<T, Refusal>,
-    ) -> Result<T, Ec2Error> {
-        let number = self.journal.len();
-        let mut call = Call {
-            number,
-            scope: scope.clone(),
-            operation,
-            object: object.to_owned(),
-            happened: false,
-        };
-        let fault = match &mut self.faults {
-            Some(faults) => faults(&call),
-            None => Fault::None,
-        };
-        let result = match fault {
-            Fault::Refuse(kind, code) => refuse(kind, code, "told to refuse"),
-            Fault::NoAnswer => {
-                self.journal.push(call);
-                return Err(no_answer(operation));
-            }
-            _ if self.disabled.contains(scope) && operation != "AssumeRole" => refuse(
-                ErrorKind::RegionDisabled,
-                "OptInRequired",
-                "You are not subscribed to this service",
-            ),
-            Fault::StaleRead(writes) => act(self, writes),
-            Fault::None | Fault::DoButNoAnswer => act(self, 0),
-        };
-        call.happened = result.is_ok();
-        self.journal.push(call);
-        match result {
-            Ok(_) if fault == Fault::DoButNoAnswer => Err(no_answer(operation)),
-            Ok(answer) => Ok(answer),
-            Err(refusal) => Err(refusal.of(operation, number)),
-        }
-    }
-}
-
-impl Ec2Provider for Aws {
-    type Ec2 = Client;
-
-    fn home(&self) -> Region {
-        self.home.region.clone()
-    }
-
-    async fn account(&self) -> Result<AccountId, Ec2Error> {
-        let account = self.home.account.clone();
-        self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(account)).await
-    }
-
-    async fn connect(&self, access: &Access, region: &Region) -> Result<Client, Ec2Error> {
-        let account = match &access.role_arn {
-            None => self.home.account.clone(),
-            Some(role) => {
-                let account = role.account();
-                let assume = |world: &mut World, _| {
-                    if world.locked_out.contains(&account) {
-                        let what = "not authorized to perform sts:AssumeRole";
-                        return refuse(ErrorKind::AccessDenied, "AccessDenied", what);
-                    }
-                    Ok(account.clone())
-                };
-                self.call(&self.home, "AssumeRole", role.as_str(), assume).await.map_err(|err| {
-                    Ec2Error::AssumeRole {
-                        role: role.clone(),
-                        account: role.account(),
-                        caller: format!("arn:aws:sts::{}:assumed-role/function", self.home.account),
-                        external_id: access.external_id.is_some(),
-                        source: Box::new(err),
-                    }
-                })?
-            }
-        };
-        Ok(Client { aws: self.clone(), scope: Scope { account, region: region.clone() } })
-    }
+    pub(crate) aws: Aws,
+    pub(crate) scope: Scope,
 }
 
 impl Client {
@@ -182,6 +39,13 @@ impl Ec2 for Client {
             .await
     }
 
+    async fn describe_instances(&self, which: &InstanceFilter) -> Result<Vec<Instance>, Ec2Error> {
+        self.call("DescribeInstances", "", |world, _| {
+            Ok(world.describe_instances(&self.scope, which))
+        })
+        .await
+    }
+
     async fn describe_snapshots(&self, which: &SnapshotFilter) -> Result<Vec<Snapshot>, Ec2Error> {
         self.call("DescribeSnapshots", "", |world, stale| {
             Ok(world.describe_snapshots(&self.scope, which, stale))
@@ -190,12 +54,37 @@ impl Ec2 for Client {
     }
 
     async fn describe_images(&self) -> Result<BTreeMap<SnapshotId, String>, Ec2Error> {
-        self.call("DescribeImages", "", |world, _| Ok(world.describe_images(&self.scope))).await
+        self.call(
+            "DescribeImages",
+            "",
+            |world, stale| Ok(world.describe_images(&self.scope, stale)),
+        )
+        .await
     }
 
     async fn describe_locked_snapshots(&self) -> Result<BTreeSet<SnapshotId>, Ec2Error> {
-        self.call("DescribeLockedSnapshots", "", |world, _| {
-            Ok(world.describe_locked_snapshots(&self.scope))
+        self.call("DescribeLockedSnapshots", "", |world, stale| {
+            Ok(world.describe_locked_snapshots(&self.scope, stale))
+        })
+        .await
+    }
+
+    async fn describe_fast_snapshot_restores(&self) -> Result<FastRestores, Ec2Error> {
+        self.call("DescribeFastSnapshotRestores", "", |world, stale| {
+            Ok(world.describe_fast_snapshot_restores(&self.scope, stale))
+        })
+        .await
+    }
+
+    async fn describe_availability_zones(&self) -> Result<BTreeMap<String, String>, Ec2Error> {
+        self.call("DescribeAvailabilityZones", "", |_, _| Ok(zones(&self.scope.region))).await
+    }
+
+    async fn describe_snapshot_tier_status(
+        &self,
+    ) -> Result<BTreeMap<SnapshotId, Tiering>, Ec2Error> {
+        self.call("DescribeSnapshotTierStatus", "", |world, stale| {
+            Ok(world.describe_snapshot_tier_status(&self.scope, stale))
         })
         .await
     }
@@ -207,6 +96,16 @@ impl Ec2 for Client {
     async fn create_snapshot(&self, request: &CreateSnapshot) -> Result<SnapshotId, Ec2Error> {
         self.call("CreateSnapshot", request.volume.as_str(), |world, _| {
             world.create_snapshot(&self.scope, request)
+        })
+        .await
+    }
+
+    async fn create_snapshots(
+        &self,
+        request: &CreateSnapshots,
+    ) -> Result<Vec<SnapshotId>, Ec2Error> {
+        self.call("CreateSnapshots", request.instance.as_str(), |world, _| {
+            world.create_snapshots(&self.scope, request)
         })
         .await
     }
@@ -225,6 +124,53 @@ impl Ec2 for Client {
     ) -> Result<(), Ec2Error> {
         self.call("ModifySnapshotAttribute", snapshot.as_str(), |world, _| {
             world.share_snapshot(&self.scope, snapshot, accounts)
+        })
+        .await
+    }
+
+    async fn unshare_snapshot(
+        &self,
+        snapshot: &SnapshotId,
+        accounts: &BTreeSet<AccountId>,
+    ) -> Result<(), Ec2Error> {
+        self.call("ModifySnapshotAttribute", snapshot.as_str(), |world, _| {
+            world.unshare_snapshot(&self.scope, snapshot, accounts)
+        })
+        .await
+    }
+
+    async fn archive_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {
+        self.call("ModifySnapshotTier", snapshot.as_str(), |world, _| {
+            world.archive_snapshot(&self.scope, snapshot)
+        })
+        .await
+    }
+
+    async fn lock_snapshot(&self, request: &LockSnapshot) -> Result<(), Ec2Error> {
+        self.call("LockSnapshot", request.snapshot.as_str(), |world, _| {
+            world.lock_snapshot(&self.scope, request)
+        })
+        .await
+    }
+
+    async fn enable_fast_snapshot_restores(
+        &self,
+        snapshot: &SnapshotId,
+        zones: &BTreeSet<String>,
+    ) -> Result<(), Ec2Error> {
+        self.call("EnableFastSnapshotRestores", snapshot.as_str(), |world, _| {
+            world.enable_fast_snapshot_restores(&self.scope, snapshot, zones)
+        })
+        .await
+    }
+
+    async fn disable_fast_snapshot_restores(
+        &self,
+        snapshot: &SnapshotId,
+        zones: &BTreeSet<String>,
+    ) -> Result<(), Ec2Error> {
+        self.call("DisableFastSnapshotRestores", snapshot.as_str(), |world, _| {
+            world.disable_fast_snapshot_restores(&self.scope, snapshot, zones)
         })
         .await
     }

@@ -6,110 +6,24 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use snapferry_core::ids::{AccountId, Region, Scope, SnapshotId, VolumeId};
+use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
 use snapferry_core::inventory::{Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
 use crate::calls::{Call, Fault, Faults};
+use crate::record::{Deletion, Disk, InstanceState, Record, Settings, Share, SimInstance, SimKey};
 use crate::turns::Rng;
 
 /// A world in memory; clones are the same world.
 #[derive(Clone)]
 pub struct Sim(Arc<Mutex<World>>);
 
-/// How EC2 behaves.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a snapshot is `pending`.
-    pub snapshot_takes: SignedDuration,
-    /// How long a copy is `pending`.
-    pub copy_takes: SignedDuration,
-    /// How many copies into one Region may be pending; EC2's own limit is 20.
-    pub copies_at_once: usize,
-    /// The shortest time between two snapshots of a volume.
-    pub snapshot_every: SignedDuration,
-    /// How many turns a call waits at the most: more mixes calls of one run too.
-    pub turns: usize,
-    /// For how many writes back stale reads are possible.
-    pub remember: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            snapshot_takes: SignedDuration::from_mins(10),
-            copy_takes: SignedDuration::from_mins(20),
-            copies_at_once: 20,
-            snapshot_every: SignedDuration::ZERO,
-            turns: 1,
-            remember: 0,
-        }
-    }
-}
-
-/// A snapshot with what EC2 knows besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Where it is.
-    pub region: Region,
-    /// What its owner sees of it.
-    pub snapshot: Snapshot,
-    /// Who may use it.
-    pub shared_with: BTreeSet<AccountId>,
-    /// The AMI that uses it.
-    pub image: Option<String>,
-    /// A lock is on it.
-    pub locked: bool,
-    /// What it is a copy of.
-    pub copy_of: Option<SnapshotId>,
-    /// When it is no longer pending, and what it is then.
-    pub ends: Option<(Timestamp, State, Option<String>)>,
-}
-
-impl Record {
-    /// The account and Region it is in.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        Scope { account: self.snapshot.owner.clone(), region: self.region.clone() }
-    }
-}
-
-/// A KMS key with the accounts, beside its own, that may use it.
-#[derive(Clone, Debug)]
-pub struct SimKey {
-    /// What `DescribeKey` says.
-    pub key: Key,
-    /// Who else may use it.
-    pub users: BTreeSet<AccountId>,
-}
-
-/// A snapshot that a call deleted, and what was left in its account and Region.
-#[derive(Clone, Debug)]
-pub struct Deletion {
-    /// As it was.
-    pub record: Record,
-    /// The others of its account and Region, as they were.
-    pub others: Vec<Record>,
-}
-
-/// What EC2 tells EventBridge in the account a snapshot was shared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Where the snapshot is.
-    pub region: Region,
-    /// Which.
-    pub snapshot: SnapshotId,
-    /// Whose.
-    pub owner: AccountId,
-    /// For whom.
-    pub with: AccountId,
-}
-
 pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) settings: Settings,
     pub(crate) rng: Rng,
-    pub(crate) volumes: BTreeMap<VolumeId, (Scope, Volume)>,
+    pub(crate) volumes: BTreeMap<VolumeId, Disk>,
+    pub(crate) instances: BTreeMap<InstanceId, (Scope, SimInstance)>,
     pub(crate) snapshots: BTreeMap<SnapshotId, Record>,
     pub(crate) keys: BTreeMap<String, SimKey>,
     pub(crate) disabled: BTreeSet<Scope>,
@@ -131,6 +45,7 @@ impl Sim {
             settings: Settings::default(),
             rng: Rng(1),
             volumes: BTreeMap::new(),
+            instances: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             keys: BTreeMap::new(),
             disabled: BTreeSet::new(),
@@ -158,14 +73,14 @@ impl Sim {
         self.world().now
     }
 
-    /// Lets time pass; what is due ends being pending.
+    /// Lets time pass; what is due ends being pending, or on its way.
     pub fn advance(&self, by: SignedDuration) {
         let mut world = self.world();
-        world.now = world.now.checked_add(by).unwrap_or(Timestamp::MAX);
-        world.complete();
+        let until = world.after(by);
+        world.pass_until(until);
     }
 
-    /// A new volume with these tags.
+    /// A new `gp3` volume of 8 GiB with these tags.
     #[expect(clippy::must_use_candidate, reason = "many tests only want it to be there")]
     pub fn volume(&self, scope: &Scope, tags: &[(&str, &str)]) -> VolumeId {
         let mut world = self.world();
@@ -173,21 +88,33 @@ impl Sim {
             id: id(&format!("vol-{:017x}", world.rng.any())),
             create_time: world.now,
             usable: true,
+            volume_type: "gp3".into(),
             kms_key_id: None,
-            tags: tags
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
+            tags: owned(tags),
         };
         let made = volume.id.clone();
-        world.volumes.insert(made.clone(), (scope.clone(), volume));
+        let disk = Disk {
+            scope: scope.clone(),
+            volume,
+            size_gib: 8,
+            last_snapshot: None,
+            leaving: Vec::new(),
+        };
+        world.volumes.insert(made.clone(), disk);
         made
     }
 
     /// Changes a volume.
     pub fn change_volume(&self, volume: &VolumeId, change: impl FnOnce(&mut Volume)) {
-        if let Some((_, volume)) = self.world().volumes.get_mut(volume) {
-            change(volume);
+        if let Some(disk) = self.world().volumes.get_mut(volume) {
+            change(&mut disk.volume);
+        }
+    }
+
+    /// Gives a volume another size.
+    pub fn resize(&self, volume: &VolumeId, gib: u32) {
+        if let Some(disk) = self.world().volumes.get_mut(volume) {
+            disk.size_gib = gib;
         }
     }
 
@@ -195,12 +122,53 @@ impl Sim {
     #[must_use]
     pub fn volume_tags(&self, volume: &VolumeId) -> Option<Tags> {
         let world = self.world();
-        world.volumes.get(volume).map(|(_, it)| it.tags.clone())
+        world.volumes.get(volume).map(|disk| disk.volume.tags.clone())
     }
 
-    /// Deletes a volume; its snapshots stay.
+    /// Deletes a volume, wherever it is attached; its snapshots stay.
     pub fn delete_volume(&self, volume: &VolumeId) {
-        self.world().volumes.remove(volume);
+        let mut world = self.world();
+        world.volumes.remove(volume);
+        for (_, instance) in world.instances.values_mut() {
+            instance.devices.retain(|_, attached| attached != volume);
+        }
+    }
+
+    /// A new running instance with these tags, which boots from `/dev/xvda`. Nothing is attached to it yet.
+    #[must_use]
+    pub fn instance(&self, scope: &Scope, tags: &[(&str, &str)]) -> InstanceId {
+        let mut world = self.world();
+        let made: InstanceId = id(&format!("i-{:017x}", world.rng.any()));
+        let instance = SimInstance {
+            state: InstanceState::Running,
+            devices: BTreeMap::new(),
+            root_device: "/dev/xvda".into(),
+            tags: owned(tags),
+        };
+        world.instances.insert(made.clone(), (scope.clone(), instance));
+        made
+    }
+
+    /// Attaches a volume, which other instances may have too (Multi-Attach).
+    pub fn attach(&self, instance: &InstanceId, device: &str, volume: &VolumeId) {
+        self.change_instance(instance, |it| {
+            it.devices.insert(device.to_owned(), volume.clone());
+        });
+    }
+
+    /// Changes an instance.
+    pub fn change_instance(&self, instance: &InstanceId, change: impl FnOnce(&mut SimInstance)) {
+        if let Some((_, instance)) = self.world().instances.get_mut(instance) {
+            change(instance);
+        }
+    }
+
+    /// Terminates an instance; its volumes stay.
+    pub fn terminate(&self, instance: &InstanceId) {
+        self.change_instance(instance, |it| {
+            it.state = InstanceState::Terminated;
+            it.devices.clear();
+        });
     }
 
     /// A customer managed key, enabled, which these accounts may use beside its own.
@@ -233,26 +201,21 @@ impl Sim {
     ) -> SnapshotId {
         let mut world = self.world();
         let made = world.new_id();
-        let mut record = Record {
-            region: scope.region.clone(),
-            snapshot: Snapshot {
-                id: made.clone(),
-                volume_id: volume.clone(),
-                owner: scope.account.clone(),
-                state: State::Completed,
-                state_message: None,
-                start_time: world.now,
-                description: String::new(),
-                encrypted: false,
-                kms_key_id: None,
-                tags: BTreeMap::new(),
-            },
-            shared_with: BTreeSet::new(),
-            image: None,
-            locked: false,
-            copy_of: None,
-            ends: None,
+        let snapshot = Snapshot {
+            id: made.clone(),
+            volume_id: volume.clone(),
+            owner: scope.account.clone(),
+            state: State::Completed,
+            state_message: None,
+            start_time: world.now,
+            description: String::new(),
+            volume_size_gib: world.volumes.get(volume).map_or(8, |disk| disk.size_gib),
+            archived: false,
+            encrypted: false,
+            kms_key_id: None,
+            tags: BTreeMap::new(),
         };
+        let mut record = Record::new(&scope.region, snapshot);
         change(&mut record);
         world.snapshots.insert(made.clone(), record);
         made
@@ -343,12 +306,16 @@ impl World {
         id(&format!("snap-{:017x}", self.rng.any()))
     }
 
-    fn complete(&mut self) {
+    /// The time so much later.
+    pub(crate) fn after(&self, by: SignedDuration) -> Timestamp {
+        self.now.checked_add(by).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The clock never goes back: when it is later already, nothing happens.
+    pub(crate) fn pass_until(&mut self, at: Timestamp) {
+        self.now = self.now.max(at);
         for record in self.snapshots.values_mut() {
-            if let Some((_, state, message)) = record.ends.take_if(|(at, ..)| *at <= self.now) {
-                record.snapshot.state = state;
-                record.snapshot.state_message = message;
-            }
+            record.complete(self.now);
         }
     }
 
@@ -369,6 +336,10 @@ impl fmt::Debug for Sim {
             .field("snapshots", &world.snapshots)
             .finish_non_exhaustive()
     }
+}
+
+fn owned(tags: &[(&str, &str)]) -> Tags {
+    tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// An identifier that a test wrote down.

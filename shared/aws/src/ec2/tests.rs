@@ -3,12 +3,18 @@
 use snapferry_core::chain::Chain;
 use snapferry_core::ec2::{Ec2Error, ErrorKind};
 
+mod archive;
 mod changing;
 mod codes;
 mod copying;
 mod creating;
+mod fast_restores;
 mod guards;
+mod instances;
 mod keys;
+mod locking;
+mod sets;
+mod sharing;
 mod snapshots;
 mod volumes;
 

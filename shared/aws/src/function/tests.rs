@@ -21,6 +21,10 @@ fn function(variables: &[(&str, &str)], sdk: SdkConfig) -> Function {
     function
 }
 
+fn no_pause(_: SignedDuration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(std::future::ready(()))
+}
+
 async fn begin(function: &Function) -> Invocation<'_> {
     let left = Duration::from_mins(1);
     function.begin(left, "0f9b2a6c").await.unwrap()
@@ -73,7 +77,9 @@ async fn a_wrong_environment_names_the_variable() {
     assert!(failure.message.contains("AWS_REGION"), "{failure:?}");
 
     let function = function(&[("DELETE_LIMIT", "many")], aws.sdk());
-    let Err(failure) = begin(&function).await.limits(&|| false) else { panic!("no limit") };
+    let Err(failure) = begin(&function).await.limits(&|| false, &no_pause) else {
+        panic!("no limit")
+    };
     assert_eq!(failure.error_type, "InvalidConfiguration");
     assert!(failure.message.contains("DELETE_LIMIT: want the most"), "{failure:?}");
     assert_eq!(aws.actions(), [""; 0]);
@@ -83,7 +89,7 @@ async fn a_wrong_environment_names_the_variable() {
 async fn a_limit_is_a_number_or_absent() {
     for (text, want) in [(" 7 ", Some(7)), ("0", Some(0)), ("", None)] {
         let function = function(&[("DELETE_LIMIT", text)], Script::default().sdk());
-        let limits = begin(&function).await.limits(&|| false).unwrap().deletions;
+        let limits = begin(&function).await.limits(&|| false, &no_pause).unwrap().deletions;
         assert_eq!(limits, want);
     }
 }
@@ -191,6 +197,23 @@ async fn every_invocation_uses_the_configuration_of_the_first() {
     }
 }
 
+#[tokio::test]
+async fn a_pause_is_as_long_as_asked_and_no_longer_than_there_is_time() {
+    let function = function(&[], Script::default().sdk());
+    let begun = std::time::Instant::now();
+    begin(&function).await.pause()(SignedDuration::from_millis(20)).await;
+    assert!(begun.elapsed() >= Duration::from_millis(20));
+
+    let invocation = function.begin(Duration::from_millis(25), "id").await.unwrap();
+    let pause = invocation.pause();
+    let fifteen_seconds = pause(SignedDuration::from_secs(15));
+    tokio::time::timeout(Duration::from_secs(9), fifteen_seconds).await.unwrap();
+    assert!(invocation.is_out_of_time()());
+
+    let no_time = pause(SignedDuration::from_secs(-1));
+    tokio::time::timeout(Duration::from_secs(9), no_time).await.unwrap();
+}
+
 fn run(failed: bool) -> Run {
     let mut report = Report::new(false);
     report.actions.push(ActionLine {
@@ -201,6 +224,9 @@ fn run(failed: bool) -> Run {
         schedule: "nightly".into(),
         slot: None,
         volume_id: Some(id("vol-00000001")),
+        instance_id: None,
+        snapshot_ids: Vec::new(),
+        operation_type: None,
         snapshot_id: None,
         source_snapshot_id: None,
         reason: "no snapshot for this slot".into(),

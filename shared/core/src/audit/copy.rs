@@ -1,11 +1,11 @@
-//! The audit of a `copy-shared-snapshots` plan.
+//! The audit of a plan for copies, in the vault or within an account.
 
 use super::{
-    Action, AuditedPlan, BTreeMap, BTreeSet, CopyClaim, CopyPolicy, Findings, Plan, Planned,
-    Policy, Snapshot, SnapshotId, State, Timestamp, Violation, deletable, delete_limit, deleted,
-    tags, too_many,
+    Action, AuditedPlan, BTreeMap, BTreeSet, Candidate, Claim, Copies, CopyClaim, CopyRule,
+    Findings, Origin, Plan, Planned, RetainRule, Snapshot, SnapshotId, State, TimeZone, Timestamp,
+    Violation, deletable, delete_limit, deleted, lockable, surely_kept, tags, too_many,
 };
-use crate::ec2::CopySnapshot;
+use crate::ec2::{CopySnapshot, LockSnapshot};
 use crate::ids::{AccountId, Region, VolumeId};
 use crate::inventory::VaultInventory;
 use crate::plan::PoliciesInForce;
@@ -13,8 +13,10 @@ use crate::plan::PoliciesInForce;
 /// What the plan is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Every copy policy.
-    pub policies: &'a [(&'a Policy, &'a CopyPolicy)],
+    /// Every policy that wants copies.
+    pub policies: &'a [Copies<'a>],
+    /// Copies within the account, or (`false`) the vault's.
+    pub within: bool,
     /// See [`PoliciesInForce`].
     pub in_force: &'a PoliciesInForce,
     /// What was seen.
@@ -45,9 +47,16 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
                 *deletions.entry(planned.scope.region.as_str()).or_default() += 1;
                 world.delete(planned, snapshot)
             }
+            Action::LockSnapshot(request) => {
+                let checked = world.lock(planned, request);
+                if checked.is_err() {
+                    findings.withheld.insert(index);
+                }
+                checked
+            }
             _ => {
                 findings.withheld.insert(index);
-                Err("the vault neither creates nor shares".into())
+                Err("copying neither creates nor shares".into())
             }
         };
         if let Err(rule) = checked {
@@ -70,12 +79,18 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
 /// Copies by Region, policy, rule and source.
 type BySource<'a> = BTreeMap<(&'a str, String, String, SnapshotId), Vec<&'a Snapshot>>;
 
-/// How new a copy is: by its own start, which EC2 tells. What its source's description says of a slot does not count.
-type Newness<'a> = (Timestamp, &'a SnapshotId);
+/// How new a copy is: when its source began, as EC2 told when it was copied, and never later than the copy; then by
+/// its own start. What its source's description says of a slot does not count.
+type Newness<'a> = (Timestamp, Timestamp, &'a SnapshotId);
 
 fn newness(copy: &Snapshot) -> Newness<'_> {
-    (copy.start_time, &copy.id)
+    let claimed = CopyClaim::read(&copy.tags).and_then(|claim| claim.source_start);
+    let data = claimed.map_or(copy.start_time, |at| at.min(copy.start_time));
+    (data, copy.start_time, &copy.id)
 }
+
+/// Region, source account and volume, policy, rule, and within an account the schedule.
+type OfRule<'a> = (&'a str, AccountId, VolumeId, String, String, Option<String>);
 
 /// What the rules are checked against, looked up once.
 struct World<'a> {
@@ -86,8 +101,8 @@ struct World<'a> {
     staying: BySource<'a>,
     /// The newest of them of every source volume in a Region.
     newest: BTreeMap<(&'a str, AccountId, VolumeId), Newness<'a>>,
-    /// And how many there are by one rule.
-    of_rule: BTreeMap<(&'a str, AccountId, VolumeId, String, String), usize>,
+    /// And all that there are by one rule.
+    of_rule: BTreeMap<OfRule<'a>, Vec<Newness<'a>>>,
 }
 
 impl<'a> World<'a> {
@@ -130,18 +145,26 @@ impl<'a> World<'a> {
         let newest =
             self.newest.entry((region, account.clone(), volume.clone())).or_insert(newness);
         *newest = (*newest).max(newness);
-        let rule_key = (region, account, volume, claim.policy.clone(), claim.rule.clone());
-        *self.of_rule.entry(rule_key).or_default() += 1;
+        let schedules: Vec<Option<String>> = if claim.schedules.is_empty() {
+            vec![None]
+        } else {
+            claim.schedules.iter().cloned().map(Some).collect()
+        };
+        for schedule in schedules {
+            let (policy, rule) = (claim.policy.clone(), claim.rule.clone());
+            let key = (region, account.clone(), volume.clone(), policy, rule, schedule);
+            self.of_rule.entry(key).or_default().push(newness);
+        }
         let source_key = (region, claim.policy, claim.rule, claim.source_snapshot);
         self.staying.entry(source_key).or_default().push(copy);
     }
 
-    fn policy(&self, name: &str) -> Option<(&'a Policy, &'a CopyPolicy)> {
-        let mut policies = self.facts.policies.iter();
-        policies.find(|(policy, _)| policy.name == name).copied()
+    fn policy(&self, name: &str) -> Option<&'a Copies<'a>> {
+        self.facts.policies.iter().find(|copies| copies.policy.name == name)
     }
 
-    /// A copy goes where a rule says, under the rule's key, of a snapshot that a wanted owner shares.
+    /// A copy goes where a rule says, under the rule's key, of a snapshot that a wanted owner shares or that the
+    /// policy's own schedules made.
     fn copy(
         &self,
         planned: &Planned,
@@ -153,27 +176,32 @@ impl<'a> World<'a> {
             .sources
             .get(&(&request.source_region, &request.source))
             .ok_or("the source was not seen in this run")?;
-        let (policy, details) = self
+        let copies = self
             .policy(&claim.policy)
-            .filter(|(policy, _)| policy.enabled)
+            .filter(|copies| copies.policy.enabled)
             .ok_or("its policy is not in force")?;
-        if !details.owners.contains(&source.owner) {
-            return Err(format!("{} is no SnapshotOwner of policy {}", source.owner, policy.name));
+        self.may_copy(copies, source, &claim)?;
+        let rules = rules_of(copies, &claim);
+        if rules.is_empty() || (self.facts.within && rules.len() < claim.schedules.len()) {
+            return Err("its policy has no such rule".into());
         }
-        let rule = details
-            .rules
-            .iter()
-            .find(|rule| rule.name == claim.rule)
-            .ok_or("its policy has no such rule")?;
-        let vault = &self.facts.inventory.account;
-        if rule.target != planned.scope.region || planned.scope.account != *vault {
-            return Err(format!("the rule copies to {}, not to {}", rule.target, planned.scope));
-        }
-        if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
-            return Err("the rule says another encryption".into());
+        let account = &self.facts.inventory.account;
+        for rule in rules {
+            if rule.target != planned.scope.region || planned.scope.account != *account {
+                return Err(format!(
+                    "the rule copies to {}, not to {}",
+                    rule.target, planned.scope
+                ));
+            }
+            if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
+                return Err("the rule says another encryption".into());
+            }
         }
         if source.owner != claim.source_account || request.source != claim.source_snapshot {
             return Err("its lineage would name another source".into());
+        }
+        if claim.source_start.is_some_and(|at| at > source.start_time) {
+            return Err("its lineage would make it newer than its source".into());
         }
         if request.tags.len() > tags::MAX_TAGS {
             return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
@@ -182,6 +210,43 @@ impl<'a> World<'a> {
             return Err("the same copy is planned twice".into());
         }
         Ok(())
+    }
+
+    fn may_copy(
+        &self,
+        copies: &Copies<'_>,
+        source: &Snapshot,
+        claim: &CopyClaim,
+    ) -> Result<(), String> {
+        let name = &copies.policy.name;
+        match copies.of {
+            Origin::Shared(details) if !details.owners.contains(&source.owner) => {
+                Err(format!("{} is no SnapshotOwner of policy {name}", source.owner))
+            }
+            Origin::Shared(_) if claim.schedules.is_empty() => Ok(()),
+            Origin::Own if source.owner == self.facts.inventory.account => {
+                let of_source = Claim::read(&source.tags).ok_or("the source is not ours")?;
+                let fits = of_source.policy == *name
+                    && !claim.schedules.is_empty()
+                    && claim.schedules.is_subset(&of_source.schedules);
+                if fits { Ok(()) } else { Err("the source is of another schedule".into()) }
+            }
+            _ => Err("the source is not what the policy copies".into()),
+        }
+    }
+
+    /// A lock cannot always be taken back: only what a rule says, and no longer.
+    fn lock(&self, planned: &Planned, request: &LockSnapshot) -> Result<(), String> {
+        let region = planned.scope.region.as_str();
+        let copy =
+            self.copies.get(&(region, &request.snapshot)).ok_or("it was not seen in this run")?;
+        let claim = CopyClaim::read(&copy.tags).ok_or("it does not carry our complete tags")?;
+        let copies = self
+            .policy(&claim.policy)
+            .filter(|copies| copies.policy.enabled)
+            .ok_or("its policy is not in force")?;
+        let rules = rules_of(copies, &claim);
+        lockable(copy, request, rules.iter().filter_map(|rule| rule.lock.as_ref()))
     }
 
     fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
@@ -193,8 +258,11 @@ impl<'a> World<'a> {
         let snapshot = snapshot.ok_or("it was not seen in this run")?;
         let claim =
             CopyClaim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
+        if claim.schedules.is_empty() == self.facts.within {
+            return Err("it is a copy of the other function".into());
+        }
         let policy = self.policy(&claim.policy);
-        if policy.is_some_and(|(policy, _)| !policy.enabled) {
+        if policy.is_some_and(|copies| !copies.policy.enabled) {
             return Err("its policy is disabled".into());
         }
         let is_worthless = snapshot.state == State::Error;
@@ -204,7 +272,7 @@ impl<'a> World<'a> {
         if is_worthless || self.has_older_twin(region, snapshot, &claim) {
             return Ok(());
         }
-        self.judged_by_age(region, snapshot, claim, policy)
+        self.judged_by_rules(region, snapshot, &claim, policy)
     }
 
     /// Whether an older completed copy of the same source by the same rule stays.
@@ -215,41 +283,104 @@ impl<'a> World<'a> {
         })
     }
 
-    fn judged_by_age(
+    fn judged_by_rules(
         &self,
         region: &'a str,
         snapshot: &Snapshot,
-        claim: CopyClaim,
-        policy: Option<(&'a Policy, &'a CopyPolicy)>,
+        claim: &CopyClaim,
+        policy: Option<&Copies<'_>>,
     ) -> Result<(), String> {
         if !self.facts.inventory.whole {
             return Err("only a sweep sees enough to judge a copy by its age".into());
         }
-        match tags::expires_at(&snapshot.tags) {
-            Some(at) if at <= self.facts.now => {}
-            _ => return Err("its snapferry:expires-at is not over".into()),
-        }
-        let (account, volume) = (claim.source_account, claim.source_volume);
-        let volume_key = (region, account.clone(), volume.clone());
+        self.is_over(region, snapshot, claim, policy)?;
+        let volume_key = (region, claim.source_account.clone(), claim.source_volume.clone());
         let newest = self.newest.get(&volume_key);
         if newest.is_none_or(|newest| *newest < newness(snapshot)) {
             return Err("nothing newer of its source volume would stay in this Region".into());
         }
-        let Some((_, details)) = policy else {
-            return match self.facts.in_force {
-                Some(names) if !names.contains(&claim.policy) => Ok(()),
-                _ => Err("its policy is not among the documents of this run".into()),
-            };
-        };
-        let Some(rule) = details.rules.iter().find(|rule| rule.name == claim.rule) else {
-            return Ok(());
-        };
-        let rule_key = (region, account, volume, claim.policy, claim.rule);
-        let left = self.of_rule.get(&rule_key).copied().unwrap_or(0);
-        let minimum = usize::try_from(rule.minimum_count).unwrap_or(usize::MAX);
-        if left < minimum {
-            return Err(format!("{left} copies would stay, and MinimumCount is {minimum}"));
+        for rule in policy.map_or_else(Vec::new, |copies| rules_of(copies, claim)) {
+            let minimum = rule.retain.as_ref().map_or(1, |retain| retain.minimum_count);
+            let left = self.staying_by(region, claim, rule).len();
+            if left < usize::try_from(minimum).unwrap_or(usize::MAX) {
+                return Err(format!("{left} copies would stay, and MinimumCount is {minimum}"));
+            }
         }
         Ok(())
     }
+
+    /// Whether its rules, or where they are gone its own tag, let it go.
+    fn is_over(
+        &self,
+        region: &'a str,
+        snapshot: &Snapshot,
+        claim: &CopyClaim,
+        policy: Option<&Copies<'_>>,
+    ) -> Result<(), String> {
+        let over = match tags::expires_at(&snapshot.tags) {
+            Some(at) if at <= self.facts.now => Ok(()),
+            _ => Err("its snapferry:expires-at is not over".to_owned()),
+        };
+        let Some(copies) = policy else {
+            return match self.facts.in_force {
+                Some(names) if !names.contains(&claim.policy) => over,
+                _ => Err("its policy is not among the documents of this run".into()),
+            };
+        };
+        let rules = rules_of(copies, claim);
+        if rules.is_empty() {
+            return over;
+        }
+        for rule in rules {
+            let retain = rule.retain.as_ref().ok_or("its rule keeps it for ever")?;
+            if retain.age.is_some() {
+                over.clone()?;
+            }
+            self.by_number(region, snapshot, claim, rule, retain)?;
+        }
+        Ok(())
+    }
+
+    /// What stays of the source volume by the rule.
+    fn staying_by(&self, region: &'a str, claim: &CopyClaim, rule: &CopyRule) -> &[Newness<'a>] {
+        let key = (
+            region,
+            claim.source_account.clone(),
+            claim.source_volume.clone(),
+            claim.policy.clone(),
+            claim.rule.clone(),
+            rule.schedule.clone(),
+        );
+        self.of_rule.get(&key).map_or(&[][..], Vec::as_slice)
+    }
+
+    fn by_number(
+        &self,
+        region: &'a str,
+        snapshot: &Snapshot,
+        claim: &CopyClaim,
+        rule: &CopyRule,
+        retain: &RetainRule,
+    ) -> Result<(), String> {
+        let staying = self.staying_by(region, claim, rule);
+        let newer = staying.iter().filter(|other| **other > newness(snapshot));
+        let newer_moments: Vec<Timestamp> = newer.map(|(data, ..)| *data).collect();
+        let (moment, start, _) = newness(snapshot);
+        let candidate =
+            Candidate { start, moment, newer: newer_moments.len(), newer_moments: &newer_moments };
+        // Its age was judged by its own tag.
+        let by_number = RetainRule { age: None, minimum_count: 0, ..retain.clone() };
+        let is_kept = !by_number.is_unlimited()
+            && surely_kept(&by_number, &TimeZone::UTC, candidate, self.facts.now);
+        if is_kept { Err(format!("rule {} still keeps it", rule.name)) } else { Ok(()) }
+    }
+}
+
+/// The rules that the copy claims.
+fn rules_of<'a>(copies: &Copies<'a>, claim: &CopyClaim) -> Vec<&'a CopyRule> {
+    let of_schedule = |rule: &&CopyRule| match &rule.schedule {
+        Some(name) => claim.schedules.contains(name),
+        None => claim.schedules.is_empty(),
+    };
+    copies.rules.iter().filter(|rule| rule.name == claim.rule).filter(of_schedule).collect()
 }

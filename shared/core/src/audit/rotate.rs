@@ -1,16 +1,21 @@
 //! The audit of a `rotate-snapshots` plan.
 
-use std::cmp::Reverse;
+use std::num::NonZeroU32;
 
 use super::{
-    Action, AuditedPlan, BTreeMap, BTreeSet, Claim, Findings, Plan, Planned, Policy, Scope,
-    Snapshot, SnapshotId, SnapshotPolicy, State, Timestamp, Violation, deletable, delete_limit,
-    deleted, surely_kept, tags, too_many,
+    Action, Age, AuditedPlan, BTreeSet, Candidate, Claim, Findings, Plan, Planned, Policy,
+    Schedule, Scope, Selection, SignedDuration, Snapshot, SnapshotId, SnapshotPolicy, State,
+    Timestamp, Violation, at_least, deletable, delete_limit, deleted, surely_kept, tags, too_many,
 };
-use crate::ids::VolumeId;
+use crate::ec2::{CreateSnapshot, CreateSnapshots};
 use crate::inventory::ScopeInventory;
 use crate::plan::PoliciesInForce;
+use crate::policy::Tags;
 use crate::schedule::Slot;
+use world::{World, began};
+
+mod changes;
+mod world;
 
 /// What the plan is checked against.
 #[derive(Clone, Copy, Debug)]
@@ -43,20 +48,18 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
             continue;
         }
         let checked = match &planned.action {
+            Action::DeleteSnapshot(snapshot) => world.delete(planned, snapshot),
+            Action::RecordShare { .. } => Ok(()),
+            // A creation too many costs money only: it is told, and done.
             Action::CreateSnapshot(request) => world.create(request, &mut created),
-            Action::ShareSnapshot { snapshot, accounts, .. } => {
-                let checked = world.share(snapshot, accounts);
+            Action::CreateSnapshots(request) => world.create_set(request, &mut created),
+            changing => {
+                let checked = world.change(planned, changing);
                 if checked.is_err() {
                     findings.withheld.insert(index);
                 }
                 checked
             }
-            Action::RecordShare { .. } => Ok(()),
-            Action::CopySnapshot(_) => {
-                findings.withheld.insert(index);
-                Err("rotation does not copy".into())
-            }
-            Action::DeleteSnapshot(snapshot) => world.delete(planned, snapshot),
         };
         if let Err(rule) = checked {
             findings.add(planned, rule);
@@ -71,138 +74,117 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     findings.finish(plan)
 }
 
-/// When a snapshot began; the id settles a tie.
-type Began<'a> = (Timestamp, &'a SnapshotId);
-
-/// Newest first: how many slots are served from the newest down to this one.
-type Served<'a> = Vec<(Began<'a>, usize)>;
-
-/// What the rules are checked against, looked up once. But for `by_id` and `serving`, it is about completed snapshots
-/// that the plan leaves alone.
-struct World<'a> {
-    facts: &'a Facts<'a>,
-    by_id: BTreeMap<&'a SnapshotId, &'a Snapshot>,
-    /// Volume, policy, schedule and slot of everything that did not fail.
-    serving: BTreeSet<(&'a VolumeId, String, String, Slot)>,
-    /// The newest of every volume, whoever made it.
-    newest: BTreeMap<&'a VolumeId, Began<'a>>,
-    /// The oldest of every volume with the same claim.
-    oldest: BTreeMap<(&'a VolumeId, Claim), Began<'a>>,
-    /// By volume, policy and schedule.
-    slots: BTreeMap<(&'a VolumeId, String, String), Served<'a>>,
-}
-
 impl<'a> World<'a> {
-    fn of(facts: &'a Facts<'a>, leaving: &BTreeSet<&SnapshotId>) -> Self {
-        let mut world = Self {
-            facts,
-            by_id: BTreeMap::new(),
-            serving: BTreeSet::new(),
-            newest: BTreeMap::new(),
-            oldest: BTreeMap::new(),
-            slots: BTreeMap::new(),
-        };
-        let mut staying = Vec::new();
-        for snapshot in &facts.inventory.snapshots {
-            world.by_id.insert(&snapshot.id, snapshot);
-            let Some(claim) = Claim::read(&snapshot.tags) else {
-                continue;
-            };
-            if snapshot.state != State::Error && snapshot.owner == facts.scope.account {
-                for schedule in &claim.schedules {
-                    let (policy, schedule) = (claim.policy.clone(), schedule.clone());
-                    world.serving.insert((&snapshot.volume_id, policy, schedule, claim.slot));
-                }
-            }
-            if snapshot.state == State::Completed && !leaving.contains(&snapshot.id) {
-                staying.push((began(snapshot), &snapshot.volume_id, claim));
-            }
-        }
-        staying.sort_by_key(|(began, ..)| Reverse(*began));
-        let mut served: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (began, volume, claim) in staying {
-            world.newest.entry(volume).or_insert(began);
-            for schedule in &claim.schedules {
-                let key = (volume, claim.policy.clone(), schedule.clone());
-                let served = served.entry(key.clone()).or_default();
-                served.insert(claim.slot);
-                let slots = world.slots.entry(key).or_default();
-                slots.push((began, served.len()));
-            }
-            world.oldest.insert((volume, claim), began);
-        }
-        world
-    }
-
-    /// How many slots of a schedule are served by what stays and is newer.
-    fn n_newer(&self, snapshot: &Snapshot, claim: &Claim, schedule: &str) -> usize {
-        let key = (&snapshot.volume_id, claim.policy.clone(), schedule.to_owned());
-        let slots = self.slots.get(&key).map_or(&[][..], Vec::as_slice);
-        let n = slots.partition_point(|(other, _)| *other > began(snapshot));
-        let last = n.checked_sub(1).and_then(|last| slots.get(last));
-        last.map_or(0, |(_, served)| *served)
-    }
-
-    fn policy(&self, name: &str) -> Option<(&'a Policy, &'a SnapshotPolicy)> {
-        self.facts.policies.iter().find(|(policy, _)| policy.name == name).copied()
-    }
-
     fn create(
         &self,
-        request: &crate::ec2::CreateSnapshot,
-        created: &mut BTreeSet<(String, String, String)>,
+        request: &CreateSnapshot,
+        created: &mut BTreeSet<(String, String, String, Slot)>,
     ) -> Result<(), String> {
-        let claim =
-            Claim::read(&request.tags).ok_or("the new snapshot would not carry our tags")?;
-        let (policy, details) = self
+        let (claim, details) = self.creating(&request.tags)?;
+        let inventory = self.facts.inventory;
+        let volume = inventory.volumes.get(&request.volume).ok_or("its volume was not seen")?;
+        if claim.instance.is_some() || !details.targets(volume, inventory.is_boot(&volume.id)) {
+            return Err(format!("{} is no target of policy {}", volume.id, claim.policy));
+        }
+        self.is_lacking(volume.id.as_str(), &claim, created)
+    }
+
+    fn create_set(
+        &self,
+        request: &CreateSnapshots,
+        created: &mut BTreeSet<(String, String, String, Slot)>,
+    ) -> Result<(), String> {
+        let (claim, details) = self.creating(&request.tags)?;
+        let instances = &self.facts.inventory.instances;
+        let instance = instances.get(&request.instance).ok_or("its instance was not seen")?;
+        if claim.instance.as_ref() != Some(&instance.id) || !details.targets_instance(instance) {
+            return Err(format!("{} is no target of policy {}", instance.id, claim.policy));
+        }
+        let Selection::Instances { exclude_boot_volume, .. } = details.selection else {
+            return Err(format!("policy {} is not for instances", claim.policy));
+        };
+        if request.exclude_boot_volume && !exclude_boot_volume {
+            return Err("the policy does not exclude the boot volume".into());
+        }
+        self.is_lacking(instance.id.as_str(), &claim, created)
+    }
+
+    /// Whose snapshot it will be.
+    fn creating(&self, tags: &Tags) -> Result<(Claim, &'a SnapshotPolicy), String> {
+        let claim = Claim::read(tags).ok_or("the new snapshot would not carry our tags")?;
+        if tags.len() > tags::MAX_TAGS {
+            return Err(format!("{} tags are more than EC2 takes", tags.len()));
+        }
+        let (_, details) = self
             .policy(&claim.policy)
             .filter(|(policy, _)| policy.enabled)
             .ok_or("its policy is not in force here")?;
-        let volume =
-            self.facts.inventory.volumes.get(&request.volume).ok_or("its volume was not seen")?;
-        if !details.targets(&volume.id, &volume.tags) {
-            return Err(format!("{} is no target of policy {}", volume.id, policy.name));
-        }
-        if request.tags.len() > tags::MAX_TAGS {
-            return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
-        }
+        Ok((claim, details))
+    }
+
+    fn is_lacking(
+        &self,
+        of: &str,
+        claim: &Claim,
+        created: &mut BTreeSet<(String, String, String, Slot)>,
+    ) -> Result<(), String> {
         for schedule in &claim.schedules {
-            let key = (
-                volume.id.to_string(),
-                schedule.clone(),
-                format!("{} {}", claim.policy, claim.slot),
-            );
-            if !created.insert(key) {
-                return Err(format!("slot {} of schedule {schedule} is served twice", claim.slot));
-            }
-            let serving = (&volume.id, claim.policy.clone(), schedule.clone(), claim.slot);
+            let (policy, schedule) = (claim.policy.clone(), schedule.clone());
+            let serving = (of.to_owned(), policy, schedule.clone(), claim.slot);
             if self.serving.contains(&serving) {
                 return Err(format!(
                     "slot {} of schedule {schedule} is served already",
                     claim.slot
                 ));
             }
+            if !created.insert(serving) {
+                return Err(format!("slot {} of schedule {schedule} is served twice", claim.slot));
+            }
         }
         Ok(())
     }
 
-    fn share(
-        &self,
-        id: &SnapshotId,
-        accounts: &BTreeSet<crate::ids::AccountId>,
-    ) -> Result<(), String> {
-        let snapshot = self.by_id.get(id).ok_or("it was not seen in this run")?;
-        let claim = Claim::read(&snapshot.tags).ok_or("it does not carry our tags")?;
-        let (_, details) = self.policy(&claim.policy).ok_or("its policy is not in force here")?;
-        for account in accounts {
-            let named = details.schedules.iter().any(|schedule| {
-                claim.schedules.contains(&schedule.name) && schedule.share_with.contains(account)
-            });
-            if !named {
-                return Err(format!("no ShareRules of its policy name {account}"));
+    fn is_kept_in_standard(&self, snapshot: &Snapshot, claim: &Claim, schedule: &Schedule) -> bool {
+        let slots = Self::newer(&self.lines, snapshot, claim, &schedule.name);
+        let newer_moments: Vec<Timestamp> = slots.iter().map(|slot| slot.timestamp()).collect();
+        let candidate = Candidate {
+            start: snapshot.start_time,
+            moment: claim.slot.timestamp(),
+            newer: slots.len(),
+            newer_moments: &newer_moments,
+        };
+        let mut rule = schedule.retain.clone();
+        if schedule.archive.is_some() {
+            if rule.is_unlimited() {
+                return false; // archived at once
             }
+            rule.minimum_count = 0; // what is archived is not lost
         }
-        Ok(())
+        surely_kept(&rule, &schedule.create.time_zone, candidate, self.facts.now)
+    }
+
+    /// Whether the archive tier surely still wants it, or would, had it got there.
+    fn is_kept_in_archive(&self, snapshot: &Snapshot, claim: &Claim, schedule: &Schedule) -> bool {
+        let Some(rule) = &schedule.archive else {
+            return false;
+        };
+        let number = |count: Option<NonZeroU32>| {
+            usize::try_from(count.map_or(0, NonZeroU32::get)).unwrap_or(usize::MAX)
+        };
+        let tiering = self.facts.inventory.tiering.as_ref().ok();
+        let (line, count, since) = if snapshot.archived {
+            let since = tiering.and_then(|it| it.get(&snapshot.id)).and_then(|it| it.archived_at);
+            (&self.archived, number(rule.count), since)
+        } else {
+            let standard = schedule.retain.age.map_or(SignedDuration::ZERO, at_least);
+            let since = snapshot.start_time.checked_add(standard).ok();
+            (&self.lines, number(rule.count) + number(schedule.retain.count), since)
+        };
+        let newer = Self::newer(line, snapshot, claim, &schedule.name).len();
+        let by_age = |age: Age| {
+            since.is_none_or(|since| self.facts.now.duration_since(since) < at_least(age))
+        };
+        rule.count.is_some_and(|_| newer < count) || rule.age.is_some_and(by_age)
     }
 
     fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
@@ -215,22 +197,22 @@ impl<'a> World<'a> {
             let in_force = self.policy(&claim.policy).filter(|(policy, _)| policy.enabled);
             return in_force.map(drop).ok_or_else(|| "its policy is not in force here".into());
         }
-        let before = |other: &Began<'_>| *other < began(snapshot);
-        let after = |other: &Began<'_>| *other > began(snapshot);
-        let volume = &snapshot.volume_id;
-        let twin = self.oldest.get(&(volume, claim.clone()));
-        let twin = twin.is_some_and(before);
-        if !twin && !self.newest.get(volume).is_some_and(after) {
+        let alike = self.alike.get(&(&snapshot.volume_id, claim.clone()));
+        let mut alike = alike.into_iter().flatten().copied();
+        // A set that is not complete is replaced by any that serves the same slot, one that is complete by an older.
+        let is_double = if self.is_broken(snapshot, &claim) {
+            alike.next().is_some()
+        } else {
+            alike.any(|it| began(it) < began(snapshot) && !self.is_broken(it, &claim))
+        };
+        let newest = self.newest.get(&snapshot.volume_id);
+        if !is_double && newest.is_none_or(|newest| *newest < began(snapshot)) {
             return Err("nothing newer of its volume would stay".into());
         }
         match self.policy(&claim.policy) {
             Some((policy, _)) if !policy.enabled => Err("its policy is disabled".into()),
-            Some((_, details)) => {
-                if twin {
-                    return Ok(());
-                }
-                self.by_rules(snapshot, &claim, details)
-            }
+            Some(_) if is_double => Ok(()),
+            Some((_, details)) => self.by_rules(snapshot, &claim, details),
             None => self.orphan(snapshot, &claim),
         }
     }
@@ -241,15 +223,46 @@ impl<'a> World<'a> {
         claim: &Claim,
         details: &SnapshotPolicy,
     ) -> Result<(), String> {
-        let mut known = false;
-        for schedule in details.schedules.iter().filter(|it| claim.schedules.contains(&it.name)) {
-            known = true;
-            let newer = self.n_newer(snapshot, claim, &schedule.name);
-            if surely_kept(&schedule.retain, snapshot.start_time, newer, self.facts.now) {
+        let schedules: Vec<&Schedule> =
+            details.schedules.iter().filter(|it| claim.schedules.contains(&it.name)).collect();
+        let is_of_minimum = |schedule: &Schedule| {
+            let newer = Self::newer(&self.lines, snapshot, claim, &schedule.name).len();
+            newer < usize::try_from(schedule.retain.minimum_count).unwrap_or(usize::MAX)
+        };
+        let has_left = self.has_left(snapshot, claim, details, &schedules);
+        for schedule in &schedules {
+            let is_kept = !has_left
+                && (self.is_kept_in_standard(snapshot, claim, schedule)
+                    || self.is_kept_in_archive(snapshot, claim, schedule));
+            if is_kept || is_of_minimum(schedule) {
                 return Err(format!("schedule {} still keeps it", schedule.name));
             }
         }
-        if known { Ok(()) } else { self.orphan_by_tag(snapshot) }
+        if schedules.is_empty() || has_left { self.orphan_by_tag(snapshot) } else { Ok(()) }
+    }
+
+    /// Whether the policy has let go of what the snapshot is of, so that only its own expiry counts.
+    fn has_left(
+        &self,
+        snapshot: &Snapshot,
+        claim: &Claim,
+        details: &SnapshotPolicy,
+        schedules: &[&Schedule],
+    ) -> bool {
+        let inventory = self.facts.inventory;
+        let is_target = match &claim.instance {
+            Some(instance) => {
+                inventory.instances.get(instance).map(|it| details.targets_instance(it))
+            }
+            None => inventory
+                .volumes
+                .get(&snapshot.volume_id)
+                .map(|volume| details.targets(volume, inventory.is_boot(&volume.id))),
+        };
+        match is_target {
+            Some(is_target) => !is_target,
+            None => schedules.iter().all(|schedule| schedule.retain.age.is_none()),
+        }
     }
 
     fn orphan(&self, snapshot: &Snapshot, claim: &Claim) -> Result<(), String> {
@@ -268,8 +281,4 @@ impl<'a> World<'a> {
             _ => Err("its policy is gone and its own expiry is not over".into()),
         }
     }
-}
-
-fn began(snapshot: &Snapshot) -> Began<'_> {
-    (snapshot.start_time, &snapshot.id)
 }

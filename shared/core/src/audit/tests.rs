@@ -135,7 +135,7 @@ fn what_a_rotation_may_not_do_at_all_is_withheld() {
             "no ShareRules of its policy name 444444444444",
         ),
         (plan_of(here.clone(), share(snap(9), VAULT)), "it was not seen in this run"),
-        (plan_of(here, copy), "rotation does not copy"),
+        (plan_of(here, copy), "it has no place in the plan of a scope"),
         (plan_of(scope(MEMBER, AWAY), share(snap(1), VAULT)), "planned for another scope"),
         (
             plan_of(scope(VAULT, HOME), Action::CreateSnapshot(create())),
@@ -293,7 +293,7 @@ fn the_vault_neither_creates_nor_shares_nor_copies_twice() {
     let share = Action::RecordShare { snapshot: snap(1), all: [id(VAULT)].into() };
     for action in [Action::CreateSnapshot(create()), share] {
         let audited = world.audit(plan_of(scope(VAULT, HOME), action));
-        assert_eq!(rules(&audited), ["the vault neither creates nor shares"]);
+        assert_eq!(rules(&audited), ["copying neither creates nor shares"]);
         assert_eq!(audited.0.actions(), []);
     }
     let mut plan = plan_of(scope(VAULT, HOME), Action::CopySnapshot(copy_request()));

@@ -1,6 +1,7 @@
-//! The plan of `copy-shared-snapshots`: what the owners share with this account, against the copies we have.
+//! The plan for copies: what the owners share with this account, or what the account made itself, against the copies
+//! there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,16 +11,20 @@ use crate::description;
 use crate::ec2::{Access, CopySnapshot};
 use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
-use crate::policy::{CopyPolicy, CopyRule, Policy};
-use crate::tags::{self, CopyClaim};
+use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
+use crate::schedule::Slot;
+use crate::tags::{self, Claim, CopyClaim};
 use expire::retry_after;
 use key::{KeyProblem, key_problem};
+use worth::Worth;
 
 mod cover;
 mod expire;
 mod key;
+mod locks;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 /// Copies in progress that EC2 allows per destination Region
 /// ([CopySnapshot](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-copy-snapshot.html)).
@@ -28,8 +33,12 @@ pub const CONCURRENT_COPIES: usize = 20;
 /// Everything that the plan follows from.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Every copy policy.
-    pub policies: &'a [(&'a Policy, &'a CopyPolicy)],
+    /// Every policy that wants copies, all of one kind.
+    pub policies: &'a [Copies<'a>],
+    /// Copies of this kind are ours: within the account, or (`false`) the vault's.
+    pub within: bool,
+    /// The credentials its actions will use.
+    pub access: &'a Access,
     /// See [`PoliciesInForce`].
     pub in_force: &'a PoliciesInForce,
     /// What was seen.
@@ -38,9 +47,18 @@ pub struct Request<'a> {
     pub now: Timestamp,
 }
 
+#[derive(Clone)]
 struct Copy<'a> {
     snapshot: &'a Snapshot,
     claim: CopyClaim,
+}
+
+/// Rules that make one copy together: those of one name, for the schedules that a source serves.
+struct Rules<'a> {
+    policy: &'a Policy,
+    /// Not empty.
+    rules: Vec<&'a CopyRule>,
+    schedules: BTreeSet<String>,
 }
 
 struct Draft<'a> {
@@ -54,7 +72,7 @@ struct Draft<'a> {
     plan: Plan,
 }
 
-/// Decides what to do in the vault.
+/// Decides what to do in the vault, or about the copies within one account.
 #[must_use]
 pub fn plan(request: Request<'_>) -> Plan {
     let mut copies = BTreeMap::new();
@@ -64,7 +82,11 @@ pub fn plan(request: Request<'_>) -> Plan {
         let mut here = Vec::new();
         for snapshot in &target.copies {
             let claim = CopyClaim::read(&snapshot.tags);
-            let Some(claim) = claim.filter(|_| snapshot.owner == request.inventory.account) else {
+            let is_ours = |claim: &CopyClaim| {
+                snapshot.owner == request.inventory.account
+                    && claim.schedules.is_empty() != request.within
+            };
+            let Some(claim) = claim.filter(is_ours) else {
                 continue;
             };
             let tag = |key: &str| snapshot.tags.get(key).map_or("", String::as_str);
@@ -72,7 +94,7 @@ pub fn plan(request: Request<'_>) -> Plan {
             by_source.entry(key).or_default().push(snapshot);
             here.push(Copy { snapshot, claim });
         }
-        let pending = here.iter().filter(|copy| copy.snapshot.state == State::Pending).count();
+        let pending = target.copies.iter().filter(|copy| copy.state == State::Pending).count();
         copies.insert(region, here);
         room.insert(region, CONCURRENT_COPIES.saturating_sub(pending));
     }
@@ -83,70 +105,75 @@ pub fn plan(request: Request<'_>) -> Plan {
         .iter()
         .flat_map(|(region, sources)| by_age(sources.iter()).into_iter().map(move |s| (region, s)))
         .collect();
+    let worth = Worth::of(&draft);
     for (region, source) in &sources {
-        draft.source(region, source);
+        draft.source(region, source, &worth);
     }
     draft.failed_copies();
     if request.inventory.whole {
         draft.expire();
         draft.cover();
     }
+    draft.lock();
     in_order(&mut draft.plan);
     draft.plan
 }
 
 impl<'a> Draft<'a> {
-    /// Every policy's opinion of one shared snapshot.
-    fn source(&mut self, region: &'a Region, source: &'a Snapshot) {
+    /// Every policy's opinion of one snapshot.
+    fn source(&mut self, region: &'a Region, source: &'a Snapshot, worth: &Worth) {
         let scope = self.request.inventory.scope(region);
         let held = |why| Held {
             scope: scope.clone(),
             subject: Subject { snapshot: Some(source.id.clone()), ..Subject::default() },
             why,
         };
+        if self.request.within {
+            for copies in self.request.policies.iter().filter(|copies| copies.policy.enabled) {
+                for rules in copies.rules_for(region, source) {
+                    self.by_rules(region, source, &rules, worth);
+                }
+            }
+            return;
+        }
         if source.owner == self.request.inventory.account {
             self.plan.held.push(held(Hold::OwnSnapshot));
             return;
         }
-        let of_owner: Vec<_> = self
-            .request
-            .policies
-            .iter()
-            .filter(|(_, details)| details.owners.contains(&source.owner))
-            .collect();
+        let of_owner: Vec<_> =
+            self.request.policies.iter().filter(|it| it.wants_owner(source)).collect();
         if of_owner.is_empty() {
             self.plan.held.push(held(Hold::OwnerNotWanted(source.owner.clone())));
             return;
         }
-        let wanting: Vec<_> = of_owner
-            .into_iter()
-            .filter(|(_, details)| {
-                details.description.as_ref().is_none_or(|regex| regex.is_match(&source.description))
-            })
-            .collect();
+        let wanting: Vec<_> =
+            of_owner.into_iter().filter(|copies| copies.wants(region, source)).collect();
         if wanting.is_empty() {
             self.plan.held.push(held(Hold::DescriptionNotWanted));
         }
-        for (policy, details) in wanting {
-            if !policy.enabled {
+        for copies in wanting {
+            if !copies.policy.enabled {
                 self.plan.held.push(held(Hold::Disabled));
                 continue;
             }
-            for rule in &details.rules {
-                self.by_rule(region, source, policy, rule);
+            for rules in copies.rules_for(region, source) {
+                self.by_rules(region, source, &rules, worth);
             }
         }
     }
 
-    fn by_rule(
+    fn by_rules(
         &mut self,
         region: &'a Region,
         source: &'a Snapshot,
-        policy: &Policy,
-        rule: &'a CopyRule,
+        rules: &Rules<'a>,
+        worth: &Worth,
     ) {
-        let claim = claim_of(region, source, policy, rule);
-        let key = (policy.name.as_str(), rule.name.as_str(), source.id.as_str());
+        let Some(rule) = rules.first() else {
+            return;
+        };
+        let claim = claim_of(region, source, rules, rule);
+        let key = (rules.policy.name.as_str(), rule.name.as_str(), source.id.as_str());
         let existing = self.by_source.get(&key).map_or(&[][..], Vec::as_slice);
         if existing.iter().any(|copy| copy.state != State::Error) {
             return;
@@ -158,15 +185,14 @@ impl<'a> Draft<'a> {
         let scope = self.request.inventory.scope(&rule.target);
         let subject = subject_of(&claim);
         let hold = |why| Held { scope: scope.clone(), subject: subject.clone(), why };
-        if let Some(until) = rule.retain.map(|age| age.after(source.start_time))
-            && until <= self.request.now
-        {
-            return self.plan.held.push(hold(Hold::PastRetention(until)));
+        if let Some(why) = worth.not_worth(&claim, source, rules, self.request.now) {
+            return self.plan.held.push(hold(why));
         }
+        let request = request_of(&claim, source, rules, rule, self.request.now);
         let planned = Planned {
             scope: scope.clone(),
-            access: Access::default(),
-            action: Action::CopySnapshot(request_of(&claim, source, rule, self.request.now)),
+            access: self.request.access.clone(),
+            action: Action::CopySnapshot(request),
             subject: subject.clone(),
             reason,
         };
@@ -220,40 +246,126 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn rule(&self, claim: &CopyClaim) -> Option<(&'a Policy, &'a CopyRule)> {
-        let (policy, details) =
-            self.request.policies.iter().find(|(policy, _)| policy.name == claim.policy)?;
-        details.rules.iter().find(|rule| rule.name == claim.rule).map(|rule| (*policy, rule))
+    /// The policy that the copy claims, if it is here.
+    fn policy(&self, name: &str) -> Option<&'a Copies<'a>> {
+        self.request.policies.iter().find(|copies| copies.policy.name == name)
+    }
+
+    /// The rules that the copy claims, as far as they are there; empty: none of them is any more.
+    fn rules(&self, claim: &CopyClaim) -> Vec<&'a CopyRule> {
+        let rules = self.policy(&claim.policy).map_or(&[][..], |copies| copies.rules);
+        let claims = |rule: &&CopyRule| {
+            rule.name == claim.rule
+                && rule.schedule.as_ref().is_none_or(|name| claim.schedules.contains(name))
+        };
+        rules.iter().filter(claims).collect()
+    }
+
+    /// Whether the copy's policy is enabled and has a rule for it.
+    fn is_in_force(&self, claim: &CopyClaim) -> bool {
+        self.policy(&claim.policy).is_some_and(|copies| copies.policy.enabled)
+            && !self.rules(claim).is_empty()
+    }
+}
+
+impl<'a> Copies<'a> {
+    fn wants_owner(&self, source: &Snapshot) -> bool {
+        match self.of {
+            Origin::Shared(details) => details.owners.contains(&source.owner),
+            Origin::Own => true,
+        }
+    }
+
+    /// Whether the policy copies this snapshot at all.
+    fn wants(&self, region: &Region, source: &Snapshot) -> bool {
+        match self.of {
+            Origin::Shared(CopyPolicy { description, .. }) => {
+                self.wants_owner(source)
+                    && description.as_ref().is_none_or(|regex| regex.is_match(&source.description))
+            }
+            Origin::Own => !self.rules_for(region, source).is_empty(),
+        }
+    }
+
+    /// The rules for this snapshot, those that make one copy together. Within an account there is no copy to the
+    /// snapshot's own Region.
+    fn rules_for(&self, region: &Region, source: &Snapshot) -> Vec<Rules<'a>> {
+        let claim = match self.of {
+            Origin::Shared(_) => None,
+            Origin::Own => match Claim::read(&source.tags) {
+                Some(claim) if claim.policy == self.policy.name => Some(claim),
+                _ => return Vec::new(),
+            },
+        };
+        let mut groups: BTreeMap<&str, Rules<'a>> = BTreeMap::new();
+        for rule in self.rules {
+            let schedule = match (&claim, &rule.schedule) {
+                (None, _) => None,
+                (Some(claim), Some(name))
+                    if claim.schedules.contains(name) && rule.target != *region =>
+                {
+                    Some(name.clone())
+                }
+                _ => continue,
+            };
+            let group = groups.entry(&rule.name).or_insert_with(|| Rules {
+                policy: self.policy,
+                rules: Vec::new(),
+                schedules: BTreeSet::new(),
+            });
+            group.rules.push(rule);
+            group.schedules.extend(schedule);
+        }
+        groups.into_values().collect()
+    }
+}
+
+impl<'a> Rules<'a> {
+    /// All have the same name, Region and encryption.
+    fn first(&self) -> Option<&'a CopyRule> {
+        self.rules.first().copied()
     }
 }
 
 impl Copy<'_> {
-    /// The moment whose data it holds, as far as we know: its slot, else its own start. For coverage only.
+    /// The moment whose data it holds, as far as EC2 told us; never later than the copy itself.
     fn data_time(&self) -> Timestamp {
         let start = self.snapshot.start_time;
-        // A forged slot in the future must not pass for fresh data.
-        self.claim.slot.map_or(start, |slot| slot.timestamp().min(start))
+        self.claim.source_start.map_or(start, |at| at.min(start))
+    }
+
+    /// As `data_time`; where an older version did not record that, its slot. For coverage only: the slot is what the
+    /// source's description said.
+    fn told_data_time(&self) -> Timestamp {
+        match (self.claim.source_start, self.claim.slot) {
+            // A forged slot in the future must not pass for fresh data.
+            (None, Some(slot)) => slot.timestamp().min(self.snapshot.start_time),
+            _ => self.data_time(),
+        }
     }
 
     /// Retention goes by what EC2 tells, never by what a description says.
-    fn age_key(&self) -> (Timestamp, &SnapshotId) {
-        (self.snapshot.start_time, &self.snapshot.id)
+    fn age_key(&self) -> (Timestamp, Timestamp, &SnapshotId) {
+        (self.data_time(), self.snapshot.start_time, &self.snapshot.id)
     }
 }
 
-fn claim_of(region: &Region, source: &Snapshot, policy: &Policy, rule: &CopyRule) -> CopyClaim {
+fn claim_of(region: &Region, source: &Snapshot, rules: &Rules<'_>, rule: &CopyRule) -> CopyClaim {
     let described = description::read(&source.description);
     let volume = described
         .as_ref()
+        .and_then(|described| described.volume.as_ref())
         .filter(|_| source.volume_id.is_placeholder())
-        .map_or(&source.volume_id, |described| &described.volume);
+        .unwrap_or(&source.volume_id);
     CopyClaim {
-        policy: policy.name.clone(),
+        policy: rules.policy.name.clone(),
         rule: rule.name.clone(),
+        schedules: rules.schedules.clone(),
         source_snapshot: source.id.clone(),
         source_account: source.owner.clone(),
         source_region: region.clone(),
         source_volume: volume.clone(),
+        source_start: Some(Slot::new(source.start_time).timestamp()),
         slot: described.as_ref().map(|described| described.slot),
     }
 }
@@ -264,22 +376,35 @@ fn subject_of(claim: &CopyClaim) -> Subject {
         schedule: claim.rule.clone(),
         slot: claim.slot,
         volume: Some(claim.source_volume.clone()),
+        instance: None,
         snapshot: None,
         source: Some(claim.source_snapshot.clone()),
     }
 }
 
+/// Of several rules the copy gets the longest expiry, all tags, and the shortest completion time.
 fn request_of(
     claim: &CopyClaim,
     source: &Snapshot,
+    rules: &Rules<'_>,
     rule: &CopyRule,
     now: Timestamp,
 ) -> CopySnapshot {
     let mut tags = claim.write();
-    if let Some(age) = rule.retain {
-        tags.insert(tags::EXPIRES_AT.into(), tags::instant(age.after(now)));
+    let ages: Option<Vec<_>> =
+        rules.rules.iter().map(|rule| Some(rule.retain.as_ref()?.age?.after(now))).collect();
+    if let Some(expires_at) = ages.and_then(|ages| ages.into_iter().max()) {
+        tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
     }
-    tags.extend(rule.tags_to_add.clone());
+    for rule in &rules.rules {
+        tags.extend(rule.tags_to_add.clone());
+    }
+    if rules.rules.iter().any(|rule| rule.copy_tags) {
+        let mut of_source = source.tags.clone();
+        of_source.retain(|key, _| !tags.contains_key(key));
+        let room = tags::MAX_TAGS.saturating_sub(tags.len());
+        tags.extend(tags::copyable(&of_source, room));
+    }
     CopySnapshot {
         source: source.id.clone(),
         source_region: claim.source_region.clone(),
@@ -291,7 +416,11 @@ fn request_of(
         ),
         encrypted: rule.encrypted,
         kms_key: rule.cmk_arn.clone(),
-        completion_duration_minutes: rule.completion_duration_minutes,
+        completion_duration_minutes: rules
+            .rules
+            .iter()
+            .filter_map(|rule| rule.completion_duration_minutes)
+            .min(),
         tags,
     }
 }

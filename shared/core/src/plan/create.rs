@@ -1,16 +1,16 @@
-//! Which slots lack a snapshot.
+//! Which slots lack a snapshot, and which volumes have no recent one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::rotate::{Draft, Own};
+use super::rotate::{Draft, Own, Protected};
 use crate::action::{Action, Hold, Reason, Subject};
 use crate::description;
-use crate::ec2::CreateSnapshot;
+use crate::ec2::{CreateSnapshot, CreateSnapshots};
 use crate::ids::{SnapshotId, VolumeId};
-use crate::inventory::{State, Volume};
-use crate::policy::{Policy, Schedule, SnapshotPolicy, Tags};
+use crate::inventory::{Instance, State, Volume};
+use crate::policy::{Policy, Schedule, Selection, SnapshotPolicy, Tags, Variable};
 use crate::schedule::Slot;
 use crate::tags::{self, Claim};
 
@@ -21,110 +21,254 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
             due.entry(slot).or_default().push(schedule);
         }
     }
-    let mut world = Slots::default();
-    for own in draft.own.iter().filter(|own| own.claim.policy == policy.name) {
-        if due.contains_key(&own.claim.slot) {
-            world.add(own);
-        }
-    }
+    let view: &Draft<'_> = draft;
+    let world = Slots::of(view, policy, &due);
     let mut decided = Vec::new();
-    for volume in draft.targets(details) {
-        for (slot, schedules) in &due {
-            let lacking: Vec<&Schedule> = schedules
-                .iter()
-                .copied()
-                .filter(|schedule| !world.served.contains(&(&volume.id, *slot, &schedule.name)))
-                .collect();
-            if !lacking.is_empty() {
-                let failed = world.failed.get(&(&volume.id, *slot)).copied();
-                decided.push(for_slot(draft, policy, volume, *slot, &lacking, failed));
+    for (slot, schedules) in &due {
+        let lacking = |target: Protected<'_>| -> Vec<&Schedule> {
+            let schedules = schedules.iter().copied();
+            schedules.filter(|it| !world.served.contains(&(target, *slot, &it.name))).collect()
+        };
+        let make =
+            |schedules, failed| Making { draft: view, policy, slot: *slot, schedules, failed };
+        if let Selection::Instances { .. } = &details.selection {
+            for instance in view.target_instances(details) {
+                let target = Protected::Instance(&instance.id);
+                let lacking = lacking(target);
+                if !lacking.is_empty() {
+                    let failed = world.failed.get(&(target, *slot)).copied();
+                    decided.push(make(lacking, failed).for_instance(instance, &details.selection));
+                }
+            }
+            continue;
+        }
+        for volume in view.targets(details) {
+            let target = Protected::Volume(&volume.id);
+            let lacking = lacking(target);
+            if lacking.is_empty() {
+                continue;
+            }
+            let making = make(lacking, world.failed.get(&(target, *slot)).copied());
+            match &details.selection {
+                Selection::Unprotected { create_interval_days, .. } => {
+                    decided.extend(making.if_unprotected(volume, *create_interval_days));
+                }
+                _ => decided.push(making.for_volume(volume)),
             }
         }
     }
-    for (subject, decision) in decided {
-        match decision {
-            Ok((action, reason)) => draft.act(action, subject, reason),
+    for Decision { subject, notes, act } in decided {
+        for note in notes {
+            draft.hold(subject.clone(), note);
+        }
+        match act {
+            Ok((action, reason)) => draft.create(action, subject, reason),
             Err(why) => draft.hold(subject, why),
         }
     }
 }
 
 /// Which slots the policy's snapshots serve, and where one failed.
-#[derive(Default)]
 struct Slots<'a> {
-    served: BTreeSet<(&'a VolumeId, Slot, &'a String)>,
-    failed: BTreeMap<(&'a VolumeId, Slot), &'a SnapshotId>,
+    served: BTreeSet<(Protected<'a>, Slot, &'a String)>,
+    failed: BTreeMap<(Protected<'a>, Slot), &'a SnapshotId>,
 }
 
 impl<'a> Slots<'a> {
-    fn add(&mut self, own: &'a Own<'_>) {
-        let volume = &own.snapshot.volume_id;
-        if own.snapshot.state == State::Error {
-            self.failed.insert((volume, own.claim.slot), &own.snapshot.id);
-        } else {
-            self.served
-                .extend(own.claim.schedules.iter().map(|name| (volume, own.claim.slot, name)));
+    /// A set serves its slot as a whole or, once one of its snapshots has failed and none is pending, not at all.
+    fn of(draft: &'a Draft<'_>, policy: &Policy, due: &BTreeMap<Slot, Vec<&Schedule>>) -> Self {
+        let mut slots = Self { served: BTreeSet::new(), failed: BTreeMap::new() };
+        let mut sets: BTreeMap<_, Vec<&Own<'_>>> = BTreeMap::new();
+        for own in &draft.own {
+            if own.claim.policy == policy.name && due.contains_key(&own.claim.slot) {
+                sets.entry(own.attempt()).or_default().push(own);
+            }
+        }
+        for set in sets.into_values() {
+            let failed = set.iter().find(|own| own.snapshot.state == State::Error);
+            let is_pending = set.iter().any(|own| own.snapshot.state == State::Pending);
+            let Some(first) = set.first() else {
+                continue;
+            };
+            let (target, claim) = (first.protected(), &first.claim);
+            match failed.filter(|_| !is_pending) {
+                Some(own) => drop(slots.failed.insert((target, claim.slot), &own.snapshot.id)),
+                None => slots
+                    .served
+                    .extend(claim.schedules.iter().map(|name| (target, claim.slot, name))),
+            }
+        }
+        slots
+    }
+}
+
+/// What to do about one volume or instance at one slot.
+struct Decision {
+    subject: Subject,
+    /// What is not done beside it.
+    notes: Vec<Hold>,
+    act: Result<(Action, Reason), Hold>,
+}
+
+/// One snapshot, or set, for all of the policy's schedules that are due at this slot and lack one, as DLM does.
+struct Making<'a> {
+    draft: &'a Draft<'a>,
+    policy: &'a Policy,
+    slot: Slot,
+    schedules: Vec<&'a Schedule>,
+    failed: Option<&'a SnapshotId>,
+}
+
+impl Making<'_> {
+    fn for_volume(&self, volume: &Volume) -> Decision {
+        let claim = self.claim(None);
+        let mut subject = self.subject(&claim);
+        subject.volume = Some(volume.id.clone());
+        let mut decision = Decision { subject, notes: Vec::new(), act: Err(Hold::VolumeUnusable) };
+        if volume.usable {
+            let name = volume.tags.get("Name").map(String::as_str);
+            let request = CreateSnapshot {
+                volume: volume.id.clone(),
+                description: description::write(&claim, Some(&volume.id), name),
+                tags: self.with_volume_tags(self.tags(&claim), volume),
+            };
+            decision.act = Ok((Action::CreateSnapshot(request), self.reason()));
+        }
+        decision
+    }
+
+    /// DLM's default policies: "if there are no recent snapshots", made by whatever means, and volumes from their second
+    /// day on. Of the interval an hour is forgiven, DLM's own start window: otherwise a snapshot that began some seconds
+    /// late would put off the next by a whole run.
+    fn if_unprotected(&self, volume: &Volume, interval_days: u8) -> Option<Decision> {
+        let request = &self.draft.request;
+        let newest = request.inventory.recent.get(&volume.id).copied();
+        let hours = i64::from(interval_days) * 24 - 1;
+        let is_recent = newest.is_some_and(|newest| {
+            request.at.duration_since(newest) < SignedDuration::from_hours(hours)
+        });
+        if is_recent {
+            return None;
+        }
+        let mut decision = self.for_volume(volume);
+        let age = request.now.duration_since(volume.create_time);
+        match &mut decision.act {
+            act if age < SignedDuration::from_hours(24) => *act = Err(Hold::TooYoung),
+            Ok((_, reason)) => *reason = Reason::NotProtected(newest),
+            Err(_) => {}
+        }
+        Some(decision)
+    }
+
+    fn for_instance(&self, instance: &Instance, selection: &Selection) -> Decision {
+        let claim = self.claim(Some(instance));
+        let mut subject = self.subject(&claim);
+        subject.instance = Some(instance.id.clone());
+        let mut decision =
+            Decision { subject, notes: Vec::new(), act: Err(Hold::InstanceUnusable) };
+        if !instance.usable {
+            return decision;
+        }
+        let set = self.draft.set_of(instance, selection);
+        if set.volumes.is_empty() {
+            decision.act = Err(Hold::NoVolumesLeft);
+            return decision;
+        }
+        let mut tags = self.tags(&claim);
+        for (key, variable) in self.schedules.iter().flat_map(|schedule| &schedule.variable_tags) {
+            let value = match variable {
+                Variable::InstanceId => instance.id.to_string(),
+                Variable::Timestamp => self.slot.to_string(),
+            };
+            tags.insert(key.clone(), value);
+        }
+        let wanted = self.schedules.iter().any(|schedule| schedule.copy_tags);
+        let unfit = set.volumes.iter().find(|id| !self.tags_fit(&tags, id)).filter(|_| wanted);
+        decision.notes.extend(unfit.map(|id| Hold::TagsNotCopied(id.clone())));
+        let name = instance.tags.get("Name").map(String::as_str);
+        let request = CreateSnapshots {
+            instance: instance.id.clone(),
+            exclude_boot_volume: set.exclude_boot_volume,
+            exclude_data_volumes: set.exclude_data_volumes,
+            description: description::write(&claim, None, name),
+            copy_tags: wanted && unfit.is_none(),
+            tags,
+            volumes: set.volumes,
+        };
+        decision.act = Ok((Action::CreateSnapshots(request), self.reason()));
+        decision
+    }
+
+    /// `CopyTagsFromSource` copies all or nothing, for the whole set.
+    fn tags_fit(&self, ours: &Tags, volume: &VolumeId) -> bool {
+        let Some(volume) = self.draft.request.inventory.volumes.get(volume) else {
+            return true;
+        };
+        let own = || volume.tags.keys().filter(|key| !key.to_ascii_lowercase().starts_with("aws:"));
+        let clash = own().any(|key| tags::is_reserved(key) || ours.contains_key(key));
+        !clash && ours.len() + own().count() < tags::MAX_TAGS // one is for `shared-with`
+    }
+
+    fn claim(&self, instance: Option<&Instance>) -> Claim {
+        Claim {
+            policy: self.policy.name.clone(),
+            schedules: self.schedules.iter().map(|schedule| schedule.name.clone()).collect(),
+            slot: self.slot,
+            instance: instance.map(|instance| instance.id.clone()),
         }
     }
-}
 
-type Decision = (Subject, Result<(Action, Reason), Hold>);
+    fn subject(&self, claim: &Claim) -> Subject {
+        Subject {
+            policy: self.policy.name.clone(),
+            schedule: claim.schedule_text(),
+            slot: Some(self.slot),
+            ..Subject::default()
+        }
+    }
 
-/// One snapshot for all of the policy's schedules that are due at this slot and lack one, as DLM does.
-fn for_slot(
-    draft: &Draft<'_>,
-    policy: &Policy,
-    volume: &Volume,
-    slot: Slot,
-    lacking: &[&Schedule],
-    failed: Option<&SnapshotId>,
-) -> Decision {
-    let claim = Claim {
-        policy: policy.name.clone(),
-        schedules: lacking.iter().map(|schedule| schedule.name.clone()).collect(),
-        slot,
-    };
-    let subject = Subject {
-        policy: policy.name.clone(),
-        schedule: claim.schedule_text(),
-        slot: Some(slot),
-        volume: Some(volume.id.clone()),
-        ..Subject::default()
-    };
-    if !volume.usable {
-        return (subject, Err(Hold::VolumeUnusable));
+    fn reason(&self) -> Reason {
+        self.failed
+            .map_or(Reason::SlotLacksSnapshot, |failed| Reason::SlotOnlyHasFailed(failed.clone()))
     }
-    let reason = failed
-        .map_or(Reason::SlotLacksSnapshot, |snapshot| Reason::SlotOnlyHasFailed(snapshot.clone()));
-    let request = CreateSnapshot {
-        volume: volume.id.clone(),
-        description: description::write(
-            &claim,
-            &volume.id,
-            volume.tags.get("Name").map(String::as_str),
-        ),
-        tags: tags_of(&claim, lacking, volume, draft.request.now),
-    };
-    (subject, Ok((Action::CreateSnapshot(request), reason)))
-}
 
-/// Ours, the schedules' own, then as many of the volume's as fit.
-fn tags_of(claim: &Claim, schedules: &[&Schedule], volume: &Volume, now: Timestamp) -> Tags {
-    let mut tags = claim.write();
-    let ages: Option<Vec<_>> =
-        schedules.iter().map(|schedule| schedule.retain.age.map(|age| age.after(now))).collect();
-    if let Some(expires_at) = ages.and_then(|ages| ages.into_iter().max()) {
-        tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
+    /// Ours, then the schedules' own.
+    fn tags(&self, claim: &Claim) -> Tags {
+        let mut tags = claim.write();
+        if let Some(expires_at) = self.expires_at(self.draft.request.now) {
+            tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
+        }
+        for schedule in &self.schedules {
+            tags.extend(schedule.tags_to_add.clone());
+        }
+        tags
     }
-    for schedule in schedules {
-        tags.extend(schedule.tags_to_add.clone());
+
+    /// The latest of the schedules, where retention is by age in all of them.
+    fn expires_at(&self, start: Timestamp) -> Option<Timestamp> {
+        let end = |schedule: &&Schedule| {
+            let leaves_standard = match schedule.retain.age {
+                Some(age) => age.after(start),
+                None if schedule.archive.is_some() && schedule.retain.is_unlimited() => start,
+                None => return None,
+            };
+            match &schedule.archive {
+                Some(archive) => archive.age.map(|age| age.after(leaves_standard)),
+                None => Some(leaves_standard),
+            }
+        };
+        let ends: Option<Vec<_>> = self.schedules.iter().map(end).collect();
+        ends?.into_iter().max()
     }
-    if schedules.iter().any(|schedule| schedule.copy_tags) {
-        let taken: BTreeSet<&String> = tags.keys().collect();
-        let mut of_volume = volume.tags.clone();
-        of_volume.retain(|key, _| !taken.contains(key));
-        let room = tags::MAX_TAGS.saturating_sub(tags.len() + 1); // one is for `shared-with`
-        tags.extend(tags::copyable(&of_volume, room));
+
+    /// As many of the volume's as fit.
+    fn with_volume_tags(&self, mut tags: Tags, volume: &Volume) -> Tags {
+        if self.schedules.iter().any(|schedule| schedule.copy_tags) {
+            let mut of_volume = volume.tags.clone();
+            of_volume.retain(|key, _| !tags.contains_key(key));
+            let room = tags::MAX_TAGS.saturating_sub(tags.len() + 1); // one is for `shared-with`
+            tags.extend(tags::copyable(&of_volume, room));
+        }
+        tags
     }
-    tags
 }

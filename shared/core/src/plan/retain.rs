@@ -1,125 +1,127 @@
 //! Which own snapshots have done their duty. A rule proposes, a guard vetoes, and every verdict has its reason.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::hold;
 use super::rotate::{Draft, Own};
-use super::{by_age, duplicates, hold};
-use crate::action::{Action, Expired, Hold, Reason};
-use crate::ids::{SnapshotId, VolumeId};
-use crate::inventory::{Snapshot, State};
-use crate::policy::{Policy, RetainRule, Schedule, SnapshotPolicy};
+use super::view::{Double, Standing, View};
+use crate::action::{
+    Action, ArchiveOver, Expired, Hold, Impossible, Keeping, Kept, Reason, Subject,
+};
+use crate::ids::SnapshotId;
+use crate::inventory::{State, TieringStatus};
+use crate::policy::{ArchiveRule, Policy, Schedule, SnapshotPolicy};
 use crate::tags;
 
 /// What is to become of a snapshot.
 enum Verdict {
-    /// A rule keeps it, or nobody has an opinion yet.
-    Keep,
+    /// Rules keep it, or nobody has an opinion yet.
+    Keep(Vec<Keeping>),
     /// It could go, and must not.
     Hold(Hold),
+    /// It goes to the archive tier: its time in the standard tier was over then.
+    Archive(Timestamp),
     /// It goes.
     Delete(Reason),
 }
 
-pub(super) fn plan(draft: &mut Draft<'_>) {
-    let view = View::of(draft);
-    let decided: Vec<_> =
-        draft.own.iter().map(|own| (own.subject(), view.verdict(draft, own))).collect();
-    // Of two that are the same never both go at once: the older stays while the younger goes.
+pub(super) fn plan(draft: &mut Draft<'_>, view: &View) {
+    let judge = Judge { draft, view };
+    let decided: Vec<_> = draft.own.iter().map(|own| (own.subject(), judge.verdict(own))).collect();
+    // Of two that are the same never both go at once: the one stays while the other goes.
     let keepers: BTreeSet<SnapshotId> = decided
         .iter()
         .filter(|(_, verdict)| matches!(verdict, Verdict::Delete(_)))
-        .filter_map(|(subject, _)| view.duplicates.get(subject.snapshot.as_ref()?))
-        .cloned()
+        .filter_map(|(subject, _)| match view.doubles.get(subject.snapshot.as_ref()?)? {
+            Double::Younger(stays) | Double::OfBrokenSet(stays) => Some(stays.clone()),
+        })
         .collect();
+    tell_unread_tiering(draft);
     for (subject, verdict) in decided {
+        let Some(snapshot) = subject.snapshot.clone() else {
+            continue;
+        };
         match verdict {
-            Verdict::Keep => {}
+            Verdict::Keep(why) => draft.keep(subject, why),
             Verdict::Hold(why) => draft.hold(subject, why),
+            Verdict::Archive(at) => {
+                let action = Action::ArchiveSnapshot(snapshot);
+                draft.act(action, subject, Reason::LeavesStandardTier(at));
+            }
+            Verdict::Delete(_) if keepers.contains(&snapshot) => {
+                draft.keep(subject, vec![Keeping::TwinLeaves]);
+            }
             Verdict::Delete(reason) => {
-                let snapshot = subject.snapshot.clone();
-                if let Some(snapshot) = snapshot.filter(|id| !keepers.contains(id)) {
-                    draft.act(Action::DeleteSnapshot(snapshot), subject, reason);
-                }
+                draft.act(Action::DeleteSnapshot(snapshot), subject, reason);
             }
         }
     }
 }
 
-/// How every completed snapshot stands among the others.
-struct View {
-    /// The younger of two that serve the same slot, and the older.
-    duplicates: BTreeMap<SnapshotId, SnapshotId>,
-    /// From 1, the newest, per schedule. Those of one slot stand side by side: a slot takes one place, however many
-    /// snapshots serve it.
-    ranks: BTreeMap<(SnapshotId, String), usize>,
-    /// The newest completed one of every volume, of any policy.
-    newest: BTreeSet<SnapshotId>,
+/// Without it nothing can be archived, and somebody has to know.
+fn tell_unread_tiering(draft: &mut Draft<'_>) {
+    let Err(unread) = &draft.request.inventory.tiering else {
+        return;
+    };
+    let archives = |(policy, details): &&(&Policy, &SnapshotPolicy)| {
+        policy.enabled && details.schedules.iter().any(|schedule| schedule.archive.is_some())
+    };
+    for (policy, _) in draft.request.policies.iter().filter(archives) {
+        let subject = Subject { policy: policy.name.clone(), ..Subject::default() };
+        if unread.kind.passes() {
+            draft.hold(subject, Hold::Ec2(unread.message.clone()));
+            continue;
+        }
+        draft.plan.impossible.push(Impossible {
+            scope: draft.request.scope.clone(),
+            operation: "DescribeSnapshotTierStatus",
+            subject,
+            kind: unread.kind,
+            code: unread.code.clone(),
+            message: format!(
+                "{}: without it nothing is moved to the archive tier or deleted from it",
+                unread.message
+            ),
+        });
+    }
 }
 
-impl View {
-    fn of(draft: &Draft<'_>) -> Self {
-        let completed = || draft.own.iter().filter(|own| own.snapshot.state == State::Completed);
-        let duplicates: BTreeMap<_, _> = duplicates(
-            completed().map(|own| ((&own.snapshot.volume_id, &own.claim), own.snapshot)),
-        )
-        .into_iter()
-        .map(|(younger, older)| (younger.clone(), older.clone()))
-        .collect();
-        let mut groups: BTreeMap<(&VolumeId, &str, &str), Vec<&Own<'_>>> = BTreeMap::new();
-        let mut newest: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
-        for own in completed().filter(|own| !duplicates.contains_key(&own.snapshot.id)) {
-            let volume = &own.snapshot.volume_id;
-            newest.entry(volume).or_default().push(own.snapshot);
-            for schedule in &own.claim.schedules {
-                groups.entry((volume, &own.claim.policy, schedule)).or_default().push(own);
-            }
-        }
-        let mut ranks = BTreeMap::new();
-        for ((_, _, schedule), mut group) in groups {
-            group.sort_by_key(|own| Reverse((own.snapshot.start_time, &own.snapshot.id)));
-            let mut slots = BTreeMap::new();
-            for own in group {
-                let next = slots.len() + 1;
-                let rank = *slots.entry(own.claim.slot).or_insert(next);
-                ranks.insert((own.snapshot.id.clone(), schedule.to_owned()), rank);
-            }
-        }
-        let newest = newest
-            .into_values()
-            .filter_map(|group| by_age(group.into_iter()).pop().map(|snapshot| snapshot.id.clone()))
-            .collect();
-        Self { duplicates, ranks, newest }
-    }
+struct Judge<'a> {
+    draft: &'a Draft<'a>,
+    view: &'a View,
+}
 
-    fn verdict(&self, draft: &Draft<'_>, own: &Own<'_>) -> Verdict {
+impl Judge<'_> {
+    fn verdict(&self, own: &Own<'_>) -> Verdict {
+        let draft = self.draft;
         let verdict = match draft.policy(&own.claim.policy) {
-            Some((policy, _)) if !policy.enabled => Verdict::Keep,
-            Some((policy, details)) => self.by_policy(draft, own, policy, details),
-            None => Self::by_own_tag(draft, own),
+            Some((policy, _)) if !policy.enabled => Verdict::Keep(vec![Keeping::Disabled]),
+            Some((policy, details)) => self.by_policy(own, policy, details),
+            None => self.without_policy(own),
         };
-        let Verdict::Delete(reason) = verdict else {
+        let is_destructive = matches!(verdict, Verdict::Delete(_));
+        if !is_destructive && !matches!(verdict, Verdict::Archive(_)) {
             return verdict;
-        };
-        if let Some(why) = hold(own.snapshot, &draft.request.inventory.guards) {
-            return Verdict::Hold(why);
         }
-        if self.newest.contains(&own.snapshot.id) {
-            return Verdict::Hold(Hold::LastGood);
+        match hold(own.snapshot, &draft.request.inventory.guards) {
+            // A lock forbids deleting, not archiving.
+            Some(Hold::Locked) if !is_destructive => verdict,
+            Some(why) => Verdict::Hold(why),
+            None if is_destructive && self.view.newest.contains(&own.snapshot.id) => {
+                Verdict::Hold(Hold::LastGood)
+            }
+            None => verdict,
         }
-        Verdict::Delete(reason)
     }
 
-    fn by_policy(
-        &self,
-        draft: &Draft<'_>,
-        own: &Own<'_>,
-        policy: &Policy,
-        details: &SnapshotPolicy,
-    ) -> Verdict {
+    fn by_policy(&self, own: &Own<'_>, policy: &Policy, details: &SnapshotPolicy) -> Verdict {
         let snapshot = own.snapshot;
         match snapshot.state {
-            State::Pending | State::Other => return Verdict::Keep,
+            State::Pending | State::Other => {
+                return Verdict::Keep(vec![Keeping::Unfinished(snapshot.state)]);
+            }
             State::Error => {
                 let message = snapshot.state_message.clone();
                 return Verdict::Delete(Reason::Failed(
@@ -128,72 +130,206 @@ impl View {
             }
             State::Completed => {}
         }
-        if let Some(older) = self.duplicates.get(&snapshot.id) {
-            return Verdict::Delete(Reason::Duplicate(older.clone()));
+        match self.view.doubles.get(&snapshot.id) {
+            Some(Double::Younger(older)) => {
+                return Verdict::Delete(Reason::Duplicate(older.clone()));
+            }
+            Some(Double::OfBrokenSet(stays)) => {
+                return Verdict::Delete(Reason::OfBrokenSet(stays.clone()));
+            }
+            None => {}
         }
         let schedules: Vec<&Schedule> =
             own.claim.schedules.iter().filter_map(|name| details.schedule(name)).collect();
         if schedules.is_empty() {
             let what = format!("schedule {} of policy {}", own.claim.schedule_text(), policy.name);
-            return Self::orphan(draft, own, what);
+            return self.orphan(own, Hold::Unclaimed(what));
         }
-        let volume = draft.request.inventory.volumes.get(&snapshot.volume_id);
-        if volume.is_some_and(|volume| !details.targets(&volume.id, &volume.tags)) {
-            return Verdict::Hold(Hold::NoTarget);
+        match self.draft.is_target(own, details) {
+            Some(true) => {}
+            Some(false) if own.claim.instance.is_some() => {
+                return self.left(own, &schedules, Hold::NoTargetInstance);
+            }
+            Some(false) => return self.left(own, &schedules, Hold::NoTarget),
+            None if schedules.iter().all(|schedule| schedule.retain.age.is_none()) => {
+                let is_set = own.claim.instance.is_some();
+                let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
+                return self.left(own, &schedules, why);
+            }
+            None => {}
         }
-        if volume.is_none() && schedules.iter().all(|schedule| schedule.retain.age.is_none()) {
-            return Verdict::Hold(Hold::VolumeGone);
-        }
+        self.by_schedules(own, &schedules)
+    }
+
+    /// It stays while any of its schedules keeps it.
+    fn by_schedules(&self, own: &Own<'_>, schedules: &[&Schedule]) -> Verdict {
+        let mut keepings = Vec::new();
         let mut expired = Expired::default();
         for schedule in schedules {
-            let rank = self.ranks.get(&(snapshot.id.clone(), schedule.name.clone()));
-            match over(&schedule.retain, *rank.unwrap_or(&1), snapshot, draft) {
-                None => return Verdict::Keep,
-                Some(limits) => {
+            match self.judge(own, schedule) {
+                Ok(found) => keepings.extend(found),
+                Err(limits) => {
                     expired.count = expired.count.max(limits.count);
                     expired.age = expired.age.max(limits.age);
+                    expired.keep |= limits.keep;
                 }
             }
         }
-        Verdict::Delete(Reason::Retention(expired))
-    }
-
-    /// The policy does not target this scope, is not among the documents, or does not exist any more.
-    fn by_own_tag(draft: &Draft<'_>, own: &Own<'_>) -> Verdict {
-        match draft.request.in_force {
-            None => Verdict::Keep, // the documents are a selection: others' snapshots are no matter of ours
-            Some(names) if names.contains(&own.claim.policy) => Verdict::Keep,
-            Some(_) => Self::orphan(draft, own, format!("policy {}", own.claim.policy)),
+        if !keepings.is_empty() {
+            return Verdict::Keep(keepings);
+        }
+        let archiving = schedules.iter().find_map(|schedule| Some((schedule, schedule.archive?)));
+        match archiving {
+            Some((schedule, rule)) => self.archived(own, schedule, rule, expired),
+            None => Verdict::Delete(Reason::Retention(expired)),
         }
     }
 
-    fn orphan(draft: &Draft<'_>, own: &Own<'_>, what: String) -> Verdict {
-        match (own.snapshot.state, tags::expires_at(&own.snapshot.tags)) {
-            (State::Completed, Some(at)) if at <= draft.request.now => {
-                Verdict::Delete(Reason::Orphan(at))
+    /// What keeps it in the standard tier; else every limit it is over.
+    fn judge(&self, own: &Own<'_>, schedule: &Schedule) -> Result<Vec<Keeping>, Expired> {
+        let rule = &schedule.retain;
+        let name = || schedule.name.clone();
+        let Standing { rank, periods, .. } = self.view.standing(&own.snapshot.id, &schedule.name);
+        let at_most = |n: u32| rank <= usize::try_from(n).unwrap_or(usize::MAX);
+        let mut keepings = Vec::new();
+        let mut expired = Expired { keep: rule.keep.is_some(), ..Expired::default() };
+        match rule.count.map(std::num::NonZeroU32::get) {
+            Some(count) if at_most(count) => keepings.push(Keeping::Count(name(), rank, count)),
+            Some(count) => expired.count = Some((rank, count)),
+            None => {}
+        }
+        match rule.age.map(|age| age.after(own.snapshot.start_time)) {
+            Some(until) if until > self.draft.request.now => {
+                keepings.push(Keeping::Until(name(), until));
             }
-            (State::Completed, None) => Verdict::Hold(Hold::Unclaimed(what)),
-            _ => Verdict::Keep,
+            Some(until) => expired.age = Some(until),
+            None => {}
+        }
+        keepings.extend(periods.into_iter().map(|period| Keeping::Period(name(), period)));
+        if rule.is_unlimited() && schedule.archive.is_none() {
+            keepings.push(Keeping::Forever(name()));
+        }
+        // What goes to the archive is not lost by it.
+        if keepings.is_empty() && schedule.archive.is_none() && at_most(rule.minimum_count) {
+            keepings.push(Keeping::MinimumCount(name(), rank, rule.minimum_count));
+        }
+        if keepings.is_empty() { Err(expired) } else { Ok(keepings) }
+    }
+
+    /// Its time in the standard tier is over, and its schedule has an `ArchiveRule`.
+    fn archived(
+        &self,
+        own: &Own<'_>,
+        schedule: &Schedule,
+        rule: ArchiveRule,
+        mut expired: Expired,
+    ) -> Verdict {
+        let now = self.draft.request.now;
+        let name = || schedule.name.clone();
+        let tiering = match &self.draft.request.inventory.tiering {
+            Ok(tiering) => tiering.get(&own.snapshot.id).copied(),
+            Err(unread) => return Verdict::Hold(Hold::TierUnknown(unread.message.clone())),
+        };
+        let standing = self.view.standing(&own.snapshot.id, &schedule.name);
+        let left = expired.age.max(standing.out_since).unwrap_or(own.snapshot.start_time);
+        let in_archive = own.snapshot.archived;
+        let archived_at = tiering.and_then(|tiering| tiering.archived_at);
+        let since = match tiering.map(|tiering| tiering.status) {
+            _ if in_archive => match archived_at {
+                Some(at) => at,
+                None => return Verdict::Hold(Hold::TierUnknown("since when it is there".into())),
+            },
+            Some(TieringStatus::Archiving | TieringStatus::Archived) => {
+                return Verdict::Keep(vec![Keeping::Archiving(name())]);
+            }
+            // DLM tries for 24 hours.
+            Some(TieringStatus::Failed) if now.duration_since(left) >= A_DAY => left,
+            Some(TieringStatus::Restored) => left, // a person's wish
+            Some(TieringStatus::Failed) | None => return Verdict::Archive(left),
+        };
+        if let Some(count) = rule.count.map(std::num::NonZeroU32::get) {
+            let of_standard = schedule.retain.count.map_or(0, std::num::NonZeroU32::get);
+            let (rank, most) = if in_archive {
+                (standing.archive_rank, count)
+            } else {
+                (standing.rank, count.saturating_add(of_standard))
+            };
+            if rank > usize::try_from(most).unwrap_or(usize::MAX) {
+                expired.archive = Some(ArchiveOver::Count(rank, count));
+            } else if in_archive {
+                let kept = ArchiveOver::Count(rank, count);
+                return Verdict::Keep(vec![Keeping::Archive(name(), kept)]);
+            }
+        }
+        match rule.age.map(|age| age.after(since)) {
+            Some(until) if until <= now => expired.archive = Some(ArchiveOver::Age(until)),
+            Some(until) if in_archive => {
+                return Verdict::Keep(vec![Keeping::Archive(name(), ArchiveOver::Age(until))]);
+            }
+            _ => {}
+        }
+        let minimum = usize::try_from(schedule.retain.minimum_count).unwrap_or(usize::MAX);
+        match expired.archive {
+            None => Verdict::Hold(Hold::ArchiveGivenUp),
+            Some(_) if standing.rank <= minimum => Verdict::Keep(vec![Keeping::MinimumCount(
+                name(),
+                standing.rank,
+                schedule.retain.minimum_count,
+            )]),
+            Some(_) => Verdict::Delete(Reason::Retention(expired)),
+        }
+    }
+
+    /// The policy does not target this scope, is not among the documents, or does not exist any more.
+    fn without_policy(&self, own: &Own<'_>) -> Verdict {
+        match self.draft.request.in_force {
+            // The documents are a selection: others' snapshots are no matter of ours.
+            None => Verdict::Keep(vec![Keeping::NotOurs]),
+            Some(names) if names.contains(&own.claim.policy) => {
+                Verdict::Keep(vec![Keeping::NotOurs])
+            }
+            Some(_) => self.orphan(own, Hold::Unclaimed(format!("policy {}", own.claim.policy))),
+        }
+    }
+
+    /// Nobody speaks for it but its own tag.
+    fn orphan(&self, own: &Own<'_>, otherwise: Hold) -> Verdict {
+        match own.snapshot.state {
+            State::Completed => self.by_own_expiry(own, otherwise, Reason::Orphan),
+            state => Verdict::Keep(vec![Keeping::Unfinished(state)]),
+        }
+    }
+
+    /// Its policy does not manage it any more, as DLM has it; what carries its own expiry still expires.
+    fn left(&self, own: &Own<'_>, schedules: &[&Schedule], otherwise: Hold) -> Verdict {
+        for Schedule { name, retain, .. } in schedules {
+            let rank = self.view.standing(&own.snapshot.id, name).rank;
+            if rank <= usize::try_from(retain.minimum_count).unwrap_or(usize::MAX) {
+                return Verdict::Hold(otherwise);
+            }
+        }
+        self.by_own_expiry(own, otherwise, Reason::ExpiresAt)
+    }
+
+    fn by_own_expiry(
+        &self,
+        own: &Own<'_>,
+        otherwise: Hold,
+        reason: fn(Timestamp) -> Reason,
+    ) -> Verdict {
+        match tags::expires_at(&own.snapshot.tags) {
+            Some(at) if at <= self.draft.request.now => Verdict::Delete(reason(at)),
+            Some(at) => Verdict::Keep(vec![Keeping::OwnExpiry(at)]),
+            None => Verdict::Hold(otherwise),
         }
     }
 }
 
-/// `None` while the rule keeps it; else every limit it is over.
-fn over(rule: &RetainRule, rank: usize, snapshot: &Snapshot, draft: &Draft<'_>) -> Option<Expired> {
-    let at_least = |n: u32| rank > usize::try_from(n).unwrap_or(usize::MAX);
-    if !at_least(rule.minimum_count) {
-        return None;
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+
+impl Draft<'_> {
+    fn keep(&mut self, subject: Subject, why: Vec<Keeping>) {
+        let scope = self.request.scope.clone();
+        self.plan.kept.push(Kept { scope, subject, why });
     }
-    let count = match rule.count {
-        Some(count) if at_least(count.get()) => Some((rank, count.get())),
-        Some(_) => return None,
-        None => None,
-    };
-    let age = match rule.age.map(|age| age.after(snapshot.start_time)) {
-        Some(until) if until <= draft.request.now => Some(until),
-        Some(_) => return None,
-        None => None,
-    };
-    // A rule without any limit keeps everything.
-    (count.is_some() || age.is_some()).then_some(Expired { count, age })
 }

@@ -1,15 +1,16 @@
 //! The plan of `rotate-snapshots` for one scope.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{PoliciesInForce, create, in_order, retain, share};
-use crate::action::{Action, Coverage, Held, Hold, Plan, Planned, Reason, Subject};
+use super::view::View;
+use super::{PoliciesInForce, create, fast, in_order, lock, retain, share};
+use crate::action::{Action, Coverage, Deferred, Held, Hold, Plan, Planned, Reason, Subject};
 use crate::ec2::Access;
-use crate::ids::{Scope, VolumeId};
-use crate::inventory::{ScopeInventory, Snapshot, State, Volume};
-use crate::policy::{Policy, SnapshotPolicy};
+use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
+use crate::inventory::{Instance, ScopeInventory, Snapshot, State, TieringStatus, Volume};
+use crate::policy::{Policy, Selection, SnapshotPolicy};
 use crate::tags::Claim;
 
 /// Everything that the plan of a scope follows from.
@@ -37,34 +38,60 @@ pub(super) struct Own<'a> {
     pub(super) claim: Claim,
 }
 
+/// What retention counts by: a set counts once, for its instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Protected<'a> {
+    Volume(&'a VolumeId),
+    Instance(&'a InstanceId),
+}
+
+/// What was made by one call: for what, when, and which one where a call makes one only.
+pub(super) type Attempt<'a> = (Protected<'a>, &'a Claim, Timestamp, Option<&'a SnapshotId>);
+
+/// What is to be taken of an instance.
+pub(super) struct Set {
+    pub(super) volumes: BTreeSet<VolumeId>,
+    pub(super) exclude_boot_volume: bool,
+    pub(super) exclude_data_volumes: BTreeSet<VolumeId>,
+}
+
 /// A plan in the making.
 pub(super) struct Draft<'a> {
     pub(super) request: Request<'a>,
     pub(super) own: Vec<Own<'a>>,
+    /// How many snapshots of a volume are being made: EC2 counts failed ones too.
+    unfinished: BTreeMap<VolumeId, usize>,
     pub(super) plan: Plan,
 }
 
 /// Decides what to do in one scope.
 #[must_use]
 pub fn plan(request: Request<'_>) -> Plan {
-    let own = request
+    let own: Vec<_> = request
         .inventory
         .snapshots
         .iter()
         .filter(|snapshot| snapshot.owner == request.scope.account)
         .filter_map(|snapshot| Claim::read(&snapshot.tags).map(|claim| Own { snapshot, claim }))
         .collect();
-    let mut draft = Draft { request, own, plan: Plan::default() };
+    let mut unfinished: BTreeMap<VolumeId, usize> = BTreeMap::new();
+    for own in own.iter().filter(|it| matches!(it.snapshot.state, State::Pending | State::Error)) {
+        *unfinished.entry(own.snapshot.volume_id.clone()).or_default() += 1;
+    }
+    let mut draft = Draft { request, own, unfinished, plan: Plan::default() };
     for (policy, details) in request.policies {
         if policy.enabled {
             create::plan(&mut draft, policy, details);
         }
         draft.cover(policy, details);
     }
-    retain::plan(&mut draft);
+    let view = View::of(&draft);
+    retain::plan(&mut draft, &view);
     for (policy, details) in request.policies {
         if policy.enabled {
             share::plan(&mut draft, policy, details);
+            fast::plan(&mut draft, &view, policy, details);
+            lock::plan(&mut draft, policy, details);
         }
     }
     in_order(&mut draft.plan);
@@ -72,15 +99,78 @@ pub fn plan(request: Request<'_>) -> Plan {
 }
 
 impl<'a> Draft<'a> {
+    /// The volumes that the policy protects by themselves.
     pub(super) fn targets(
         &self,
         details: &'a SnapshotPolicy,
     ) -> impl Iterator<Item = &'a Volume> + use<'a> {
-        self.request
-            .inventory
-            .volumes
-            .values()
-            .filter(|volume| details.targets(&volume.id, &volume.tags))
+        let inventory = self.request.inventory;
+        let boot: BTreeSet<&VolumeId> =
+            inventory.instances.values().filter_map(|it| it.boot_volume.as_ref()).collect();
+        let volumes = inventory.volumes.values();
+        volumes.filter(move |volume| details.targets(volume, boot.contains(&volume.id)))
+    }
+
+    /// The instances whose volumes the policy protects together.
+    pub(super) fn target_instances(
+        &self,
+        details: &'a SnapshotPolicy,
+    ) -> impl Iterator<Item = &'a Instance> + use<'a> {
+        self.request.inventory.instances.values().filter(|it| details.targets_instance(it))
+    }
+
+    /// Every volume that the policy protects, in whichever way.
+    pub(super) fn protected(&self, details: &'a SnapshotPolicy) -> Vec<&'a Volume> {
+        let mut of_sets = BTreeSet::new();
+        for instance in self.target_instances(details) {
+            of_sets.extend(self.set_of(instance, &details.selection).volumes);
+        }
+        let of_sets = of_sets.iter().filter_map(|id| self.request.inventory.volumes.get(id));
+        self.targets(details).chain(of_sets).collect()
+    }
+
+    /// EC2 excludes data volumes by id only, so their tags are compared here.
+    pub(super) fn set_of(&self, instance: &Instance, selection: &Selection) -> Set {
+        let mut set = Set {
+            volumes: BTreeSet::new(),
+            exclude_boot_volume: false,
+            exclude_data_volumes: BTreeSet::new(),
+        };
+        let Selection::Instances { exclude_boot_volume, exclude_data_volume_tags, .. } = selection
+        else {
+            return set;
+        };
+        for id in &instance.volumes {
+            let tags = self.request.inventory.volumes.get(id).map(|volume| &volume.tags);
+            let is_excluded = || {
+                tags.is_some_and(|tags| {
+                    exclude_data_volume_tags.iter().any(|(key, value)| tags.get(key) == Some(value))
+                })
+            };
+            if instance.boot_volume.as_ref() == Some(id) {
+                set.exclude_boot_volume = *exclude_boot_volume;
+                if !exclude_boot_volume {
+                    set.volumes.insert(id.clone());
+                }
+            } else if is_excluded() {
+                set.exclude_data_volumes.insert(id.clone());
+            } else {
+                set.volumes.insert(id.clone());
+            }
+        }
+        set
+    }
+
+    /// Whether the policy still protects what the snapshot is of. `None`: that is gone, or cannot be told from gone.
+    pub(super) fn is_target(&self, own: &Own<'_>, details: &SnapshotPolicy) -> Option<bool> {
+        let inventory = self.request.inventory;
+        match &own.claim.instance {
+            Some(id) => inventory.instances.get(id).map(|it| details.targets_instance(it)),
+            None => {
+                let volume = inventory.volumes.get(&own.snapshot.volume_id)?;
+                Some(details.targets(volume, inventory.is_boot(&volume.id)))
+            }
+        }
     }
 
     /// The policy of that name, if it targets this scope.
@@ -103,6 +193,48 @@ impl<'a> Draft<'a> {
         self.plan.actions.push(planned);
     }
 
+    /// See [`super::leaving`].
+    pub(super) fn leaving(&self) -> BTreeSet<SnapshotId> {
+        super::leaving(&self.plan)
+    }
+
+    /// Whether it is in the archive tier, or on its way: sharing and fast restore have ended with that.
+    pub(super) fn is_archived(&self, own: &Own<'_>) -> bool {
+        let tiering = self.request.inventory.tiering.as_ref().ok();
+        let status = tiering.and_then(|it| it.get(&own.snapshot.id)).map(|it| it.status);
+        own.snapshot.archived
+            || matches!(status, Some(TieringStatus::Archiving | TieringStatus::Archived))
+    }
+
+    /// A creation, as far as EC2 takes one more of each volume: 5 at once, 1 on `st1` and `sc1`
+    /// ([EBS quotas](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-resource-quotas.html)).
+    pub(super) fn create(&mut self, action: Action, subject: Subject, reason: Reason) {
+        let volumes: Vec<VolumeId> = match &action {
+            Action::CreateSnapshot(request) => vec![request.volume.clone()],
+            Action::CreateSnapshots(request) => request.volumes.iter().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let most = |id: &VolumeId| {
+            let volume = self.request.inventory.volumes.get(id);
+            let is_hdd = volume.is_some_and(|it| matches!(it.volume_type.as_str(), "st1" | "sc1"));
+            if is_hdd { 1 } else { 5 }
+        };
+        let at_once = |id: &VolumeId| self.unfinished.get(id).copied().unwrap_or_default();
+        if let Some(id) = volumes.iter().find(|id| at_once(id) >= most(id)) {
+            let waits_for = format!(
+                "{} snapshots of {id} are pending or failed, and EC2 takes {} at once",
+                at_once(id),
+                most(id)
+            );
+            let planned = self.planned(action, subject, reason);
+            return self.plan.deferred.push(Deferred { planned, waits_for });
+        }
+        for id in volumes {
+            *self.unfinished.entry(id).or_default() += 1;
+        }
+        self.act(action, subject, reason);
+    }
+
     pub(super) fn hold(&mut self, subject: Subject, why: Hold) {
         self.plan.held.push(Held { scope: self.request.scope.clone(), subject, why });
     }
@@ -117,7 +249,8 @@ impl<'a> Draft<'a> {
             *newest = (*newest).max(own.snapshot.start_time);
         }
         let coverage: Vec<_> = self
-            .targets(details)
+            .protected(details)
+            .into_iter()
             .map(|volume| {
                 let newest_completed = newest.get(&volume.id).copied();
                 Coverage {
@@ -135,12 +268,27 @@ impl<'a> Draft<'a> {
 }
 
 impl Own<'_> {
+    pub(super) fn protected(&self) -> Protected<'_> {
+        match &self.claim.instance {
+            Some(instance) => Protected::Instance(instance),
+            None => Protected::Volume(&self.snapshot.volume_id),
+        }
+    }
+
+    /// The snapshots of a set have the same start time, which tells a repeated set from the one before
+    /// ([CreateSnapshots](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html)).
+    pub(super) fn attempt(&self) -> Attempt<'_> {
+        let single = self.claim.instance.is_none().then_some(&self.snapshot.id);
+        (self.protected(), &self.claim, self.snapshot.start_time, single)
+    }
+
     pub(super) fn subject(&self) -> Subject {
         Subject {
             policy: self.claim.policy.clone(),
             schedule: self.claim.schedule_text(),
             slot: Some(self.claim.slot),
             volume: Some(self.snapshot.volume_id.clone()),
+            instance: self.claim.instance.clone(),
             snapshot: Some(self.snapshot.id.clone()),
             source: None,
         }

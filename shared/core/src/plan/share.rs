@@ -1,12 +1,13 @@
-//! Which completed snapshots other accounts cannot use yet.
+//! Which completed snapshots other accounts cannot use yet, and which they could use long enough.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use super::rotate::{Draft, Own};
 use crate::action::{Action, Deferred, Hold, Impossible, Planned, Reason, Subject};
-
 use crate::ec2::ErrorKind;
-use crate::ids::{AccountId, SnapshotId, VolumeId};
+use crate::ids::{AccountId, VolumeId};
 use crate::inventory::State;
 use crate::policy::{Policy, SnapshotPolicy};
 use crate::tags;
@@ -23,19 +24,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     if details.schedules.iter().all(|schedule| schedule.share_with.is_empty()) {
         return;
     }
-    let leaving: BTreeSet<SnapshotId> = draft
-        .plan
-        .actions
-        .iter()
-        .filter(|planned| planned.action.is_destructive())
-        .filter_map(|planned| planned.subject.snapshot.clone())
-        .collect();
+    let leaving = draft.leaving();
     let mut steps = Vec::new();
     let mut told = BTreeSet::new(); // volumes whose unshareable key has been named
     let mut newest_first: Vec<&Own<'_>> = draft
         .own
         .iter()
         .filter(|own| own.claim.policy == policy.name && !leaving.contains(&own.snapshot.id))
+        .filter(|own| !draft.is_archived(own))
         .collect();
     newest_first.sort_by_key(|own| (std::cmp::Reverse(own.snapshot.start_time), &own.snapshot.id));
     for own in newest_first {
@@ -52,41 +48,87 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
 }
 
+/// Who is to be able to use a snapshot, and who not any more, with when that ended.
+struct Sharing {
+    with: BTreeSet<AccountId>,
+    ended: BTreeMap<AccountId, Timestamp>,
+}
+
+impl Sharing {
+    /// Where schedules coincide an account stays as long as the longest of them says.
+    fn of(draft: &Draft<'_>, details: &SnapshotPolicy, own: &Own<'_>) -> Self {
+        let mut sharing = Self { with: BTreeSet::new(), ended: BTreeMap::new() };
+        for schedule in own.claim.schedules.iter().filter_map(|name| details.schedule(name)) {
+            let end = schedule.unshare_after.map(|age| age.after(own.snapshot.start_time));
+            let accounts = schedule.share_with.iter();
+            for account in accounts.filter(|account| **account != draft.request.scope.account) {
+                match end.filter(|end| *end <= draft.request.now) {
+                    None => drop(sharing.with.insert(account.clone())),
+                    Some(end) => {
+                        let last = sharing.ended.entry(account.clone()).or_insert(end);
+                        *last = (*last).max(end);
+                    }
+                }
+            }
+        }
+        sharing.ended.retain(|account, _| !sharing.with.contains(account));
+        sharing
+    }
+}
+
 fn for_snapshot(
     draft: &Draft<'_>,
     details: &SnapshotPolicy,
     own: &Own<'_>,
     told: &mut BTreeSet<VolumeId>,
-) -> Option<Step> {
-    let inventory = draft.request.inventory;
+) -> Vec<Step> {
     let snapshot = own.snapshot;
-    let volume = inventory.volumes.get(&snapshot.volume_id);
-    if volume.is_some_and(|volume| !details.targets(&volume.id, &volume.tags)) {
-        return None; // no target any more: left as it is
+    if draft.is_target(own, details) == Some(false) {
+        return Vec::new(); // no target any more: left as it is
     }
-    let wanted: BTreeSet<AccountId> = own
-        .claim
-        .schedules
-        .iter()
-        .filter_map(|name| details.schedule(name))
-        .flat_map(|schedule| schedule.share_with.iter())
-        .filter(|account| **account != draft.request.scope.account)
-        .cloned()
-        .collect();
-    let can_use = |account: &&AccountId| {
-        inventory.shared.get(*account).is_some_and(|ids| ids.contains(&snapshot.id))
+    let sharing = Sharing::of(draft, details, own);
+    let can_use = |account: &AccountId| {
+        let shared = draft.request.inventory.shared.get(account);
+        shared.is_some_and(|ids| ids.contains(&snapshot.id))
     };
     let missing: BTreeSet<AccountId> =
-        wanted.iter().filter(|account| !can_use(account)).cloned().collect();
-    if missing.is_empty() {
-        let recorded = snapshot.tags.get(tags::SHARED_WITH);
-        let record = !wanted.is_empty() && recorded != Some(&tags::join(&wanted));
-        let action = Action::RecordShare { snapshot: snapshot.id.clone(), all: wanted };
-        return (record && snapshot.state == State::Completed)
-            .then(|| Step::Act(draft.planned(action, own.subject(), Reason::ShareNotRecorded)));
+        sharing.with.iter().filter(|account| !can_use(account)).cloned().collect();
+    let over: BTreeMap<_, _> =
+        sharing.ended.into_iter().filter(|(account, _)| can_use(account)).collect();
+    let all = sharing.with;
+    let mut steps = Vec::new();
+    if let Some(at) = over.values().max() {
+        let all: BTreeSet<AccountId> = all.difference(&missing).cloned().collect();
+        let action = Action::UnshareSnapshot {
+            snapshot: snapshot.id.clone(),
+            accounts: over.keys().cloned().collect(),
+            all,
+        };
+        let reason = Reason::SharedLongEnough(*at);
+        steps.push(Step::Act(draft.planned(action, own.subject(), reason)));
     }
-    let share =
-        Action::ShareSnapshot { snapshot: snapshot.id.clone(), accounts: missing, all: wanted };
+    if !missing.is_empty() {
+        steps.extend(share(draft, own, missing, all, told));
+    } else if steps.is_empty() && snapshot.state == State::Completed {
+        let recorded = snapshot.tags.get(tags::SHARED_WITH);
+        let is_recorded = recorded.map_or(all.is_empty(), |text| *text == tags::join(&all));
+        if !is_recorded {
+            let action = Action::RecordShare { snapshot: snapshot.id.clone(), all };
+            steps.push(Step::Act(draft.planned(action, own.subject(), Reason::ShareNotRecorded)));
+        }
+    }
+    steps
+}
+
+fn share(
+    draft: &Draft<'_>,
+    own: &Own<'_>,
+    accounts: BTreeSet<AccountId>,
+    all: BTreeSet<AccountId>,
+    told: &mut BTreeSet<VolumeId>,
+) -> Option<Step> {
+    let snapshot = own.snapshot;
+    let share = Action::ShareSnapshot { snapshot: snapshot.id.clone(), accounts, all };
     let planned = draft.planned(share, own.subject(), Reason::NotSharedYet);
     let key = snapshot.kms_key_id.as_deref();
     match snapshot.state {
@@ -129,7 +171,8 @@ fn unshareable_volumes(
         return Vec::new();
     }
     draft
-        .targets(details)
+        .protected(details)
+        .into_iter()
         .filter(|volume| !told.contains(&volume.id) && !has_snapshot.contains(&volume.id))
         .filter_map(|volume| {
             let key = volume.kms_key_id.as_deref().filter(|key| aws_managed(draft, key))?;

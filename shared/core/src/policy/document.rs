@@ -15,13 +15,20 @@ use self::text::escaped;
 use super::{Details, Policy};
 
 mod copies;
+mod copy_rules;
+mod create;
 mod envelope;
+mod limits;
 mod parts;
 mod reader;
+mod schedule;
+mod scripts;
+mod simplified;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tiers;
 
 /// A document that is no policy, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,20 +131,14 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
     let (name, valid_name) = name(object, default_name);
     let enabled = enabled(object);
     let targets = parts::targets(object);
-    let (kind, details) = if object.refuse("DefaultPolicy", DEFAULT_POLICY) {
+    object.know(&["$schema"]); // an editor's
+    let default = default_policy(object);
+    let (kind, details) = if let Some(inner) = object.get("PolicyDetails") {
         object.know(&DESCRIPTIVE);
-        object.know(&DETAILS);
-        object.know(&["PolicyDetails"]);
-        (None, None) // the one issue says it
-    } else if let Some(inner) = object.get("PolicyDetails") {
-        object.know(&DESCRIPTIVE);
-        for member in DEFAULT_POLICY_MEMBERS {
-            object.refuse(member, DEFAULT_POLICY);
-        }
-        inner.members(details).unwrap_or((None, None))
-    } else if object.has_any(&DETAILS) {
-        object.know(&["Description"]);
-        details(object)
+        inner.members(|inner| details(inner, Some(object), default)).unwrap_or((None, None))
+    } else if default != DefaultPolicy::No || object.has_any(&DETAILS) {
+        object.know(if default == DefaultPolicy::No { &["Description"] } else { &DESCRIPTIVE });
+        details(object, None, default)
     } else {
         object.know(&DESCRIPTIVE);
         object.missing::<()>("PolicyDetails", "the policy's details");
@@ -201,17 +202,33 @@ fn enabled(object: &mut Object<'_>) -> Option<bool> {
     Some(state?.unwrap_or(true))
 }
 
-const DEFAULT_POLICY: &str =
-    "it belongs to DLM's default policies, which back up whatever has no recent backup";
+/// Where members have their place that are found elsewhere.
+const SIMPLIFIED: &str = "a SIMPLIFIED policy";
+const STANDARD: &str = "a STANDARD policy";
+const VOLUMES: &str = "a policy with ResourceTypes VOLUME";
+const INSTANCES: &str = "a policy with ResourceTypes INSTANCE";
 
-/// `PolicyLanguage` `SIMPLIFIED`; DLM takes them in the request or in `PolicyDetails`.
-const DEFAULT_POLICY_MEMBERS: [&str; 6] = [
+/// Default policies have them, in the request or in `PolicyDetails`.
+const SIMPLIFIED_MEMBERS: [&str; 6] = [
     "CreateInterval",
     "RetainInterval",
     "CopyTags",
     "ExtendDeletion",
     "CrossRegionCopyTargets",
     "Exclusions",
+];
+
+/// Default policies do not have them.
+const STANDARD_MEMBERS: [&str; 9] = [
+    "ResourceTypes",
+    "ResourceLocations",
+    "TargetTags",
+    "TargetVolumeIds",
+    "ExcludeTags",
+    "Schedules",
+    "Parameters",
+    "EventSource",
+    "Actions",
 ];
 
 /// Every member of `PolicyDetails`.
@@ -236,42 +253,97 @@ const DETAILS: [&str; 18] = [
     "Exclusions",
 ];
 
-fn details(object: &mut Object<'_>) -> (Option<Kind>, Option<Details>) {
-    let simplified = object.optional("PolicyLanguage", |node| match node.string() {
-        Some("STANDARD") => Some(false),
-        Some("SIMPLIFIED") => {
-            node.not_supported::<()>(DEFAULT_POLICY);
-            Some(true)
+/// The request's `DefaultPolicy`: a type of resource, or, in what DLM prints, whether it is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DefaultPolicy {
+    No,
+    Yes,
+    Volume,
+    /// Refused: the one issue says it.
+    Instance,
+}
+
+fn default_policy(object: &mut Object<'_>) -> DefaultPolicy {
+    let Some(node) = object.given("DefaultPolicy") else {
+        return DefaultPolicy::No;
+    };
+    match node.string() {
+        Some("VOLUME") => DefaultPolicy::Volume,
+        Some("INSTANCE") => {
+            node.not_supported::<()>(simplified::MAKES_AMIS);
+            DefaultPolicy::Instance
         }
+        Some("true") => DefaultPolicy::Yes,
+        None if node.is_true() => DefaultPolicy::Yes,
+        _ => {
+            node.want::<()>("VOLUME");
+            DefaultPolicy::No
+        }
+    }
+}
+
+/// `request` is the object around `PolicyDetails`, if it is another one.
+fn details<'a>(
+    object: &mut Object<'a>,
+    mut request: Option<&mut Object<'a>>,
+    default: DefaultPolicy,
+) -> (Option<Kind>, Option<Details>) {
+    let is_simplified = is_simplified(object, default);
+    let kind = kind(object, is_simplified).filter(|_| default != DefaultPolicy::Instance);
+    let details = match kind {
+        None => None,
+        Some(_) if is_simplified => {
+            simplified::read(object, request.as_deref_mut(), default == DefaultPolicy::Volume)
+                .map(Details::Snapshots)
+        }
+        Some(kind) => {
+            if let Some(request) = &mut request {
+                request.misplaced(&SIMPLIFIED_MEMBERS, SIMPLIFIED);
+            }
+            match kind {
+                Kind::Snapshots => snapshots::read(object).map(Details::Snapshots),
+                Kind::Copies => copies::read(object).map(Details::Copies),
+            }
+        }
+    };
+    // Where one issue has said it, the rest of the document speaks another language.
+    object.know(&DETAILS);
+    if let Some(request) = &mut request
+        && (is_simplified || kind.is_none())
+    {
+        request.know(&SIMPLIFIED_MEMBERS);
+    }
+    (kind, details)
+}
+
+fn is_simplified(object: &mut Object<'_>, default: DefaultPolicy) -> bool {
+    let is_default = default != DefaultPolicy::No;
+    let language = object.optional("PolicyLanguage", |node| match node.string() {
+        Some("STANDARD") if is_default => node.want("SIMPLIFIED beside DefaultPolicy"),
+        Some("STANDARD") => Some(false),
+        Some("SIMPLIFIED") => Some(true),
         _ => node.want("STANDARD or SIMPLIFIED"),
     });
-    let written = object.get("PolicyType");
-    let kind = match written.as_ref().map(|node| (node, node.string())) {
-        Some((_, Some("EBS_SNAPSHOT_MANAGEMENT"))) => Some(Kind::Snapshots),
-        Some((_, Some("EVENT_BASED_POLICY"))) => Some(Kind::Copies),
-        Some((node, Some("IMAGE_MANAGEMENT"))) => {
-            node.not_supported("it makes AMIs of instances, not snapshots of volumes")
-        }
-        wrong => {
-            if let Some((node, _)) = wrong {
-                node.want::<()>("EBS_SNAPSHOT_MANAGEMENT or EVENT_BASED_POLICY");
-            }
-            let event = object.get("EventSource").is_some() || object.get("Actions").is_some();
-            Some(if event { Kind::Copies } else { Kind::Snapshots })
-        }
+    language.flatten().unwrap_or(is_default)
+}
+
+fn kind(object: &mut Object<'_>, is_simplified: bool) -> Option<Kind> {
+    let Some(node) = object.get("PolicyType") else {
+        let is_event = object.get("EventSource").is_some() || object.get("Actions").is_some();
+        return Some(if is_event && !is_simplified { Kind::Copies } else { Kind::Snapshots });
     };
-    if simplified == Some(Some(true)) {
-        // The one issue says it; the rest of the document speaks another language.
-        object.know(&DETAILS);
-        return (kind, None);
+    match node.string() {
+        Some("EBS_SNAPSHOT_MANAGEMENT") => Some(Kind::Snapshots),
+        Some("IMAGE_MANAGEMENT") => node.not_supported(simplified::MAKES_AMIS),
+        Some("EVENT_BASED_POLICY") if !is_simplified => Some(Kind::Copies),
+        _ if is_simplified => {
+            node.want::<()>("EBS_SNAPSHOT_MANAGEMENT in a SIMPLIFIED policy");
+            Some(Kind::Snapshots)
+        }
+        _ => {
+            node.want::<()>("EBS_SNAPSHOT_MANAGEMENT or EVENT_BASED_POLICY");
+            let is_event = object.get("EventSource").is_some() || object.get("Actions").is_some();
+            Some(if is_event { Kind::Copies } else { Kind::Snapshots })
+        }
     }
-    let details = match kind {
-        Some(Kind::Snapshots) => snapshots::read(object).map(Details::Snapshots),
-        Some(Kind::Copies) => copies::read(object).map(Details::Copies),
-        None => {
-            object.know(&DETAILS);
-            None
-        }
-    };
-    (kind, details)
 }

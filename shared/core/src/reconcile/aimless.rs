@@ -26,7 +26,7 @@ pub(super) fn find(
         }
         let seen =
             |id| scopes.iter().filter_map(|it| it.done.seen.as_ref()).any(|it| it.contains(id));
-        for id in details.target_volume_ids.iter().filter(|id| !seen(id)) {
+        for id in details.volume_ids().filter(|id| !seen(id)) {
             impossible.push(Impossible {
                 scope: first.scope.clone(),
                 operation: "CreateSnapshot",
@@ -42,7 +42,7 @@ pub(super) fn find(
         }
         let covers =
             |it: &&Scoped<'_>| it.done.plan.coverage.iter().any(|line| line.policy == policy.name);
-        if details.target_volume_ids.is_empty() && !scopes.iter().any(covers) {
+        if details.volume_ids().next().is_none() && !scopes.iter().any(covers) {
             held.push(about(Hold::NoVolumes));
         }
     }

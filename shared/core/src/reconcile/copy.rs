@@ -9,13 +9,14 @@ use super::gathered::Gathered;
 use crate::action::{Held, Hold, Subject};
 use crate::audit;
 use crate::documents::Documents;
-use crate::ec2::{Ec2Error, Ec2Provider};
+use crate::ec2::{Access, Ec2Error, Ec2Provider};
 use crate::event::{CopyEvent, CopyScope};
 use crate::execute::Limits;
 use crate::ids::{AccountId, Region};
 use crate::inventory::VaultInventory;
 use crate::observe::{self, Unreadable};
 use crate::plan;
+use crate::policy::Copies;
 use crate::policy::document::Kind;
 use crate::run::Run;
 
@@ -38,8 +39,13 @@ pub async fn copy<P: Ec2Provider>(
     }
     let in_force = documents.in_force();
     let vault = observe::vault(provider, &policies, &event.what).await?;
+    let copies: Vec<Copies<'_>> =
+        policies.iter().map(|(policy, details)| Copies::of_shared(policy, details)).collect();
+    let access = Access::default();
     let mut plan = plan::copy::plan(plan::copy::Request {
-        policies: &policies,
+        policies: &copies,
+        within: false,
+        access: &access,
         in_force: &in_force,
         inventory: &vault.inventory,
         now,
@@ -50,7 +56,8 @@ pub async fn copy<P: Ec2Provider>(
     let (audited, violations) = audit::copy::audit(
         plan,
         audit::copy::Facts {
-            policies: &policies,
+            policies: &copies,
+            within: false,
             in_force: &in_force,
             inventory: &vault.inventory,
             now,

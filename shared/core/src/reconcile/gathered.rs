@@ -8,7 +8,7 @@ use crate::action::{Deferred, Held, Hold, Impossible, Planned, Subject};
 use crate::audit::Violation;
 use crate::chain::Chain;
 use crate::execute::{Executed, Outcome};
-use crate::ids::Scope;
+use crate::ids::{Scope, SnapshotId};
 use crate::observe::Unreadable;
 use crate::policy::document::InvalidPolicy;
 use crate::report::Report;
@@ -114,6 +114,7 @@ macro_rules! line {
             schedule = $subject.schedule,
             slot = $subject.slot.as_ref().map(tracing::field::display),
             volume_id = $subject.volume.as_ref().map(tracing::field::display),
+            instance_id = $subject.instance.as_ref().map(tracing::field::display),
             snapshot_id = $subject.snapshot.as_ref().map(tracing::field::display),
             source_snapshot_id = $subject.source.as_ref().map(tracing::field::display),
             $($more)*
@@ -127,7 +128,8 @@ fn log_outcome(executed: &Executed) {
     let action = action.operation();
     match &executed.outcome {
         Outcome::Done(made) => {
-            let made_id = made.as_ref().map(tracing::field::display);
+            let made_id = (!made.is_empty())
+                .then(|| made.iter().map(SnapshotId::as_str).collect::<Vec<_>>().join(","));
             line!(info, scope, subject, action, "done", made_snapshot_id = made_id, reason = %reason,);
         }
         Outcome::Planned => line!(info, scope, subject, action, "planned", reason = %reason,),

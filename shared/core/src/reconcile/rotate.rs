@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::gathered::Gathered;
-use super::{Done, aimless, carry_out};
+use super::{Done, aimless, carry_out, within};
 use crate::action::{Held, Hold, Plan, Subject};
 use crate::audit;
 use crate::chain::Chain;
@@ -56,11 +56,15 @@ pub async fn rotate<P: Ec2Provider>(
         .collect::<Vec<_>>()
         .await;
     done.sort_by(|a, b| a.scope.cmp(&b.scope));
+    let copied = within::copies(context, &mut done).await;
     let is_whole = event.scopes.is_empty();
     let (impossible, held) =
         if is_whole { aimless::find(&policies, &done) } else { Default::default() };
     for unit in done {
         run.add(unit.done, now);
+    }
+    for done in copied {
+        run.add(done, now);
     }
     run.add(Done { plan: Plan { impossible, held, ..Plan::default() }, ..Done::default() }, now);
     Ok(run.finish(documents.into_invalid(Kind::Snapshots)))
@@ -73,13 +77,13 @@ struct Unit<'a> {
     policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
 }
 
-struct Context<'a, P> {
-    provider: &'a P,
-    in_force: &'a plan::PoliciesInForce,
-    at: Timestamp,
-    now: Timestamp,
-    limits: &'a Limits<'a>,
-    dry_run: bool,
+pub(super) struct Context<'a, P> {
+    pub(super) provider: &'a P,
+    pub(super) in_force: &'a plan::PoliciesInForce,
+    pub(super) at: Timestamp,
+    pub(super) now: Timestamp,
+    pub(super) limits: &'a Limits<'a>,
+    pub(super) dry_run: bool,
 }
 
 /// Policies grouped by where and how they act: a scope is read once, whatever the number of policies.
@@ -113,11 +117,15 @@ async fn units<'a, P: Ec2Provider>(
 /// What became of one scope.
 pub(super) struct Scoped<'a> {
     pub(super) scope: Scope,
+    pub(super) access: Access,
     pub(super) policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
     pub(super) done: Done,
+    /// What was seen before anything was done; `None`: it was not read.
+    pub(super) inventory: Option<ScopeInventory>,
 }
 
 async fn one_scope<'a, P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'a>) -> Scoped<'a> {
+    let mut inventory = None;
     let done = if (context.limits.out_of_time)() {
         let held = Held {
             scope: unit.scope.clone(),
@@ -131,11 +139,14 @@ async fn one_scope<'a, P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'a>)
         }
     } else {
         match read_and_do(context, &unit).await {
-            Ok(done) => done,
+            Ok((done, seen)) => {
+                inventory = Some(seen);
+                done
+            }
             Err(error) => not_read(&unit, error),
         }
     };
-    Scoped { scope: unit.scope, policies: unit.policies, done }
+    Scoped { scope: unit.scope, access: unit.access, policies: unit.policies, done, inventory }
 }
 
 /// A scope in which every policy is disabled is not worth an alarm: it may not even be set up yet.
@@ -153,9 +164,9 @@ fn not_read(unit: &Unit<'_>, error: Ec2Error) -> Done {
 async fn read_and_do<P: Ec2Provider>(
     context: &Context<'_, P>,
     unit: &Unit<'_>,
-) -> Result<Done, Ec2Error> {
+) -> Result<(Done, ScopeInventory), Ec2Error> {
     let ec2 = context.provider.connect(&unit.access, &unit.scope.region).await?;
-    let inventory = observe::scope(&ec2, &unit.policies).await?;
+    let inventory = observe::scope(&ec2, &unit.policies, context.now).await?;
     let plan = plan::rotate::plan(plan::rotate::Request {
         scope: &unit.scope,
         access: &unit.access,
@@ -178,7 +189,8 @@ async fn read_and_do<P: Ec2Provider>(
     );
     let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
     let done = carry_out(audited, violations, &clients, context.limits, context.dry_run).await;
-    Ok(Done { seen: Some(seen(&inventory, &unit.policies)), ..done })
+    let done = Done { seen: Some(seen(&inventory, &unit.policies)), ..done };
+    Ok((done, inventory))
 }
 
 /// Which of the volumes that policies name are here, or have been: a snapshot of ours tells.
@@ -187,7 +199,7 @@ fn seen(inventory: &ScopeInventory, policies: &[(&Policy, &SnapshotPolicy)]) -> 
         inventory.snapshots.iter().map(|snapshot| &snapshot.volume_id).collect();
     policies
         .iter()
-        .flat_map(|(_, details)| &details.target_volume_ids)
+        .flat_map(|(_, details)| details.volume_ids())
         .filter(|id| inventory.volumes.contains_key(*id) || of_snapshots.contains(id))
         .cloned()
         .collect()

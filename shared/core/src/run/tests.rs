@@ -90,7 +90,7 @@ fn invalid() -> InvalidPolicy {
 #[test]
 fn the_report_is_as_the_contract_has_it() {
     let mut report = Report::new(false);
-    report.executed(&executed(Outcome::Done(Some(snap(7)))));
+    report.executed(&executed(Outcome::Done(vec![snap(7)])));
     report.executed(&executed(Outcome::Failed(refused())));
     report.executed(&executed(Outcome::Held("in use".into())));
     report.held(&Held {
@@ -149,7 +149,7 @@ fn the_status_says_whether_the_next_run_has_to_go_on() {
         report.executed(&executed(outcome));
         report.status
     };
-    assert_eq!(after(false, Outcome::Done(None)), Status::Succeeded);
+    assert_eq!(after(false, Outcome::Done(Vec::new())), Status::Succeeded);
     assert_eq!(after(false, Outcome::Deferred("x".into())), Status::Incomplete);
     assert_eq!(after(false, Outcome::Failed(refused())), Status::Succeeded);
     assert_eq!(after(true, Outcome::Planned), Status::Planned);
@@ -165,7 +165,7 @@ fn the_status_says_whether_the_next_run_has_to_go_on() {
 fn a_report_is_cut_to_size_and_its_counts_are_whole() {
     let mut report = Report::new(false);
     for _ in 0..1000 {
-        report.executed(&executed(Outcome::Done(None)));
+        report.executed(&executed(Outcome::Done(Vec::new())));
         report.executed(&executed(Outcome::Held("in use".into())));
         report.cover(&coverage(None), now());
     }
@@ -238,7 +238,7 @@ fn a_dry_run_fails_only_where_its_plan_is_not_whole() {
 #[test]
 fn metrics_are_per_policy_and_for_the_function_as_a_whole() {
     let mut run = run(Report::new(false));
-    run.report.executed(&executed(Outcome::Done(None)));
+    run.report.executed(&executed(Outcome::Done(Vec::new())));
     run.report.impossible(&impossible("q"));
     run.report.cover(&coverage(Some(2)), now());
     run.report.cover(&coverage(None), now());

@@ -12,7 +12,7 @@ use snapferry_core::run::Run;
 use snapferry_sim::{Aws, Sim, drive};
 
 use crate::support::{
-    HOME, LIMITS, MEMBER, OTHER, account, every, failure, lines, mutations, read_good, role,
+    HOME, MEMBER, OTHER, account, every, failure, limits, lines, mutations, read_good, role,
     rotate, scope, sim, slots, vault,
 };
 
@@ -112,12 +112,13 @@ fn an_event_that_names_scopes_leaves_the_others_alone() {
         scopes: [scope(MEMBER, HOME), scope("999999999999", HOME)].into(),
         ..RotateEvent::default()
     };
+    let pause = sim.pause();
     let run = drive(reconcile::rotate(
         &sim.aws(&vault()),
         read_good(&[everywhere()]),
         &event,
         sim.now(),
-        &LIMITS,
+        &limits(&pause),
     ));
     let run = run.unwrap().unwrap();
     assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), 3);
@@ -130,8 +131,9 @@ fn a_dry_run_plans_and_does_nothing() {
     let mut event = RotateEvent::default();
     event.common.dry_run = true;
     let aws = sim.aws(&vault());
-    let run = reconcile::rotate(&aws, read_good(&[everywhere()]), &event, sim.now(), &LIMITS);
-    let run = drive(run).unwrap().unwrap();
+    let (documents, pause) = (read_good(&[everywhere()]), sim.pause());
+    let run = drive(reconcile::rotate(&aws, documents, &event, sim.now(), &limits(&pause)));
+    let run = run.unwrap().unwrap();
     assert_eq!(mutations(&sim), Vec::<String>::new());
     assert_eq!(run.report.status, Status::Planned);
     assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Planned).len(), 12);
@@ -144,7 +146,9 @@ fn run_with_time_for(aws: &Aws, sim: &Sim, looks: usize) -> Run {
         let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         spent.is_err()
     };
-    let limits = Limits { scopes: 1, actions: 1, deletions: None, out_of_time: &out_of_time };
+    let pause = sim.pause();
+    let limits =
+        Limits { scopes: 1, actions: 1, out_of_time: &out_of_time, ..self::limits(&pause) };
     let event = RotateEvent::default();
     let documents = read_good(&[everywhere()]);
     drive(reconcile::rotate(aws, documents, &event, sim.now(), &limits)).unwrap().unwrap()

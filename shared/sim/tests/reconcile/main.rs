@@ -9,6 +9,7 @@
 mod isolation;
 mod never;
 mod retention;
+mod servers;
 mod support;
 mod twice;
 mod vault;

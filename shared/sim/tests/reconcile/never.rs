@@ -8,11 +8,11 @@ use snapferry_core::ids::SnapshotId;
 use snapferry_core::inventory::State;
 use snapferry_core::observe;
 use snapferry_core::tags;
-use snapferry_sim::{Call, Fault, Sim, drive, id};
+use snapferry_sim::{Call, Fault, Lock, Sim, drive, id};
 
 use crate::support::{
-    OTHER, account, days, failure, held, in_state, lines, member, minutes, nightly, read_good,
-    rotate, rotate_for, scope, target,
+    OTHER, account, days, failure, held, in_state, limits, lines, member, minutes, nightly,
+    read_good, rotate, rotate_for, scope, target,
 };
 use snapferry_core::report::OutcomeName;
 
@@ -60,7 +60,7 @@ impl Nights {
         let policies = documents.snapshot_policies();
         let scope = member();
         let client = drive(self.sim.aws(&scope).connect(&Access::default(), &scope.region));
-        let inventory = drive(observe::scope(&client.unwrap().unwrap(), &policies));
+        let inventory = drive(observe::scope(&client.unwrap().unwrap(), &policies, self.sim.now()));
         let plan = Plan { actions: vec![delete(snapshot)], ..Plan::default() };
         let facts = audit::rotate::Facts {
             scope: &scope,
@@ -145,7 +145,7 @@ fn one_in_use_by_an_ami() {
 fn a_locked_one() {
     let nights = Nights::new();
     let first = nights.first();
-    nights.sim.change(&first, |it| it.locked = true);
+    nights.sim.change(&first, |it| it.lock = Some(Lock::forever()));
     assert_eq!(nights.refused(&first), "it is locked");
     let run = nights.stays(&first, 3);
     assert_eq!(held(&run, &first), ["locked"]);
@@ -288,7 +288,8 @@ fn anything_while_its_guards_cannot_be_read() {
 #[test]
 fn more_than_the_limit_of_one_run() {
     let nights = Nights::new();
-    let limits = snapferry_core::execute::Limits { deletions: Some(3), ..crate::support::LIMITS };
+    let pause = nights.sim.pause();
+    let limits = snapferry_core::execute::Limits { deletions: Some(3), ..limits(&pause) };
     nights.sim.advance(days(1));
     let run = drive(snapferry_core::reconcile::rotate(
         &nights.sim.aws(&member()),

@@ -78,6 +78,7 @@ fn one_in_error_is_replaced_and_deleted() {
         it.snapshot.state_message = Some("the volume was gone".into());
         it.ends = None;
     });
+    sim.advance(minutes(1)); // EC2 wants 15 seconds between two of a volume
     let run = rotate(&sim, &policy);
     let created = lines(&run, "CreateSnapshot", OutcomeName::Done);
     assert_eq!(created.len(), 1);
@@ -324,6 +325,22 @@ fn a_volume_that_is_snapshotted_too_often_waits() {
     sim.advance(hours(1));
     rotate(&sim, &two);
     assert_eq!(slots(&sim, &member()).len(), 2);
+}
+
+#[test]
+fn two_policies_for_one_volume_take_the_time_that_ec2_wants_in_between() {
+    let sim = sim();
+    target(&sim);
+    target(&sim);
+    let one =
+        |name: &str| json!({"Name": name, "CreateRule": every(24), "RetainRule": {"Count": 2}});
+    let three = ["a", "b", "c"].map(|name| policy(name, &[one("s")]));
+    let began = sim.now();
+    let run = rotate(&sim, &three);
+    assert_eq!(lines(&run, "CreateSnapshot", OutcomeName::Done).len(), 6);
+    assert_eq!(run.report.actions.len(), 6, "{:?}", run.report.actions);
+    let took = sim.now().duration_since(began).as_secs();
+    assert_eq!(took, 30, "two pauses, however many volumes");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What the tests share: two accounts, a vault, policies as users write them.
 
+pub(crate) mod listing;
+pub(crate) mod servers;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use snapferry_core::documents::{Content, Documents, Raw};
 use snapferry_core::event::{CopyEvent, CopyScope, RotateEvent};
-use snapferry_core::execute::Limits;
+use snapferry_core::execute::{Limits, Pause};
 use snapferry_core::ids::{AccountId, Scope, SnapshotId, VolumeId};
 use snapferry_core::inventory::State;
 use snapferry_core::reconcile;
@@ -18,8 +21,9 @@ pub(crate) const MEMBER: &str = "333333333333";
 pub(crate) const OTHER: &str = "444444444444";
 pub(crate) const HOME: &str = "eu-central-1";
 
-pub(crate) const LIMITS: Limits<'static> =
-    Limits { scopes: 4, actions: 4, deletions: None, out_of_time: &|| false };
+pub(crate) fn limits(pause: &Pause) -> Limits<'_> {
+    Limits { scopes: 4, actions: 4, deletions: None, out_of_time: &|| false, pause }
+}
 
 pub(crate) fn scope(account: &str, region: &str) -> Scope {
     Scope { account: id(account), region: id(region) }
@@ -102,7 +106,8 @@ pub(crate) fn read_good(documents: &[Value]) -> Documents {
 /// One run of `rotate-snapshots`, by whatever way to AWS.
 pub(crate) async fn rotation(aws: &Aws, documents: &[Value], now: Timestamp) -> Run {
     let event = RotateEvent::default();
-    reconcile::rotate(aws, read(documents), &event, now, &LIMITS).await.unwrap()
+    let pause = aws.pause();
+    reconcile::rotate(aws, read(documents), &event, now, &limits(&pause)).await.unwrap()
 }
 
 /// One run of `rotate-snapshots`, now, to its end.
@@ -112,11 +117,25 @@ pub(crate) fn rotate(sim: &Sim, documents: &[Value]) -> Run {
 
 /// Runs `rotate-snapshots` every `step` for `days`.
 pub(crate) fn rotate_for(sim: &Sim, documents: &[Value], days: i64, step: SignedDuration) {
-    let end = sim.now() + SignedDuration::from_hours(24 * days);
-    while sim.now() < end {
+    rotate_and_look(sim, documents, days, step, |_| {});
+}
+
+/// As [`rotate_for`], and `look` sees every run. The rhythm does not shift with the pauses that runs make.
+pub(crate) fn rotate_and_look(
+    sim: &Sim,
+    documents: &[Value],
+    days: i64,
+    step: SignedDuration,
+    mut look: impl FnMut(&Run),
+) {
+    let end = sim.now() + self::days(days);
+    let mut next = sim.now();
+    while next < end {
         let run = rotate(sim, documents);
         assert_eq!(run.violations, [], "the planner and the auditor disagree");
-        sim.advance(step);
+        look(&run);
+        next += step;
+        sim.advance(next.duration_since(sim.now()));
     }
 }
 
@@ -128,7 +147,8 @@ pub(crate) async fn copying(
     now: Timestamp,
 ) -> Run {
     let event = CopyEvent { what, ..CopyEvent::default() };
-    reconcile::copy(aws, read(documents), &event, now, &LIMITS).await.unwrap()
+    let pause = aws.pause();
+    reconcile::copy(aws, read(documents), &event, now, &limits(&pause)).await.unwrap()
 }
 
 /// One run of `copy-shared-snapshots`, now, to its end.

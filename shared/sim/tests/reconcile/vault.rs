@@ -8,11 +8,11 @@ use snapferry_core::inventory::State;
 use snapferry_core::report::{OutcomeName, Status};
 use snapferry_core::run::Run;
 use snapferry_core::{reconcile, tags};
-use snapferry_sim::{Fault, Record, Sim, drive, id};
+use snapferry_sim::{Fault, Lock, Record, Sim, drive, id};
 
 use crate::support::{
-    HOME, LIMITS, MEMBER, OTHER, VAULT, account, answer_shares, at, calls, copy, days, every,
-    failure, held, hours, in_state, lines, member, minutes, mutations, policy, read_good, rotate,
+    HOME, MEMBER, OTHER, VAULT, account, answer_shares, at, calls, copy, days, every, failure,
+    held, hours, in_state, limits, lines, member, minutes, mutations, policy, read_good, rotate,
     scope, sim, sweep, target, vault,
 };
 
@@ -112,6 +112,7 @@ fn a_share_becomes_one_copy_per_rule() {
             (tags::SOURCE_ACCOUNT, MEMBER),
             (tags::SOURCE_REGION, HOME),
             (tags::SOURCE_VOLUME, volume.as_str()),
+            (tags::SOURCE_START_TIME, &tags::instant(source.snapshot.start_time)),
             (tags::SLOT, "2026-11-22T02:00:00Z"),
             (tags::EXPIRES_AT, "2026-11-25T02:31:00Z"),
         ] {
@@ -127,7 +128,7 @@ fn a_share_becomes_one_copy_per_rule() {
     assert_eq!(mutations(&sim), Vec::<String>::new());
     let coverage = &settled.report.coverage;
     assert_eq!(coverage.len(), 2, "one line per Region");
-    assert!(coverage.iter().all(|it| it.volume_id == volume && it.age_minutes == Some(91)));
+    assert!(coverage.iter().all(|it| it.volume_id == volume && it.age_minutes == Some(90)));
 }
 
 #[test]
@@ -529,7 +530,8 @@ fn a_dry_run_plans_and_does_nothing() {
     event.common.now = Some(at("2026-11-30T00:00:00Z"));
     let documents = read_good(&[copies()]);
     let aws = sim.aws(&vault());
-    let run = drive(reconcile::copy(&aws, documents, &event, sim.now(), &LIMITS));
+    let pause = sim.pause();
+    let run = drive(reconcile::copy(&aws, documents, &event, sim.now(), &limits(&pause)));
     let run = run.unwrap().unwrap();
     assert_eq!(mutations(&sim), Vec::<String>::new());
     assert_eq!(run.report.status, Status::Planned);
@@ -574,7 +576,7 @@ fn nothing_expires_while_its_guards_cannot_be_read() {
 fn a_copy_that_something_needs_does_not_expire() {
     let changes: [fn(&mut Record); 4] = [
         |it| it.image = Some("ami-1".into()),
-        |it| it.locked = true,
+        |it| it.lock = Some(Lock::forever()),
         |it| {
             it.snapshot.tags.insert("aws:backup:source-resource".into(), "x".into());
         },

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use snapferry_core::ids::{SnapshotId, VolumeId};
 use snapferry_core::inventory::State;
 use snapferry_core::run::Run;
 use snapferry_core::tags::{self, Claim, CopyClaim};
-use snapferry_sim::{Deletion, Fault, Record, Rng, Sim, drive, interleave};
+use snapferry_sim::{Deletion, Fault, Lock, Record, Rng, Sim, drive, interleave};
 
 use crate::support::{
     HOME, MEMBER, OTHER, VAULT, account, answer_shares, at, copying, every, failure, hours,
@@ -212,11 +213,14 @@ struct Story {
 type Running<'a> = Pin<Box<dyn Future<Output = Run> + 'a>>;
 
 impl Story {
-    fn begin(wishes: Wishes, volumes: usize) -> Self {
+    fn begin(wishes: Wishes, volumes: usize, rule: bool) -> Self {
         let sim = Sim::new(at("2026-11-22T02:01:00Z"));
         sim.set(|it| {
             it.turns = 3;
             it.remember = 6;
+            if !rule {
+                it.snapshot_every = SignedDuration::ZERO; // more doubles
+            }
         });
         let volumes: Vec<_> = (0..volumes).map(|_| target(&sim)).collect();
         let mut strangers = BTreeSet::new();
@@ -301,9 +305,9 @@ impl Story {
                 it.ends = None;
             }),
             Step::UseByImage(index) => self.meddle(*index, |it| it.image = Some("ami-1".into())),
-            Step::Lock(index) => self.meddle(*index, |it| it.locked = true),
+            Step::Lock(index) => self.meddle(*index, |it| it.lock = Some(Lock::forever())),
             Step::Unlock(index) => self.meddle(*index, |it| {
-                it.locked = false;
+                it.lock = None;
                 it.image = None;
             }),
             Step::Unshare(index) => self.meddle(*index, |it| it.shared_with.clear()),
@@ -473,7 +477,7 @@ impl Story {
             .filter_map(|it| Some((it, Claim::read(&it.snapshot.tags)?)))
             .collect();
         for (record, claim) in &ours {
-            let free = record.image.is_none() && !record.locked;
+            let free = record.image.is_none() && record.lock.is_none();
             let in_force = claim.policy == "a" || self.wishes.both;
             let enabled = self.wishes.enabled[usize::from(claim.policy == "b")];
             let repeats = ours.iter().any(|(it, theirs)| {
@@ -535,9 +539,10 @@ proptest! {
     fn nothing_is_lost_and_everything_comes_right(
         wishes in wishes(),
         volumes in 1_usize..4,
+        rule in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..40),
     ) {
-        let mut story = Story::begin(wishes, volumes);
+        let mut story = Story::begin(wishes, volumes, rule);
         for step in &steps {
             story.take(step);
             story.assert_safe();

@@ -2,51 +2,10 @@ use snapferry_core::ec2::{Ec2, ErrorKind};
 use snapferry_core::ids::SnapshotId;
 
 use super::{assert_no_answer, assert_refused};
-use crate::testing::{Answer, REQUEST_ID, Script, broken, id, ids, ok, refused, throttled};
+use crate::testing::{Answer, REQUEST_ID, Script, broken, id, ok, refused, throttled};
 
 fn done(action: &str) -> Answer {
     ok(action, "<return>true</return>")
-}
-
-#[tokio::test]
-async fn a_snapshot_is_shared_with_one_account_per_call() {
-    let action = "ModifySnapshotAttribute";
-    let aws = Script::default().on(action, [done(action), done(action)]);
-    let accounts = ids(&["999999999999", "012345678901"]);
-    let ec2 = aws.ec2().await;
-    ec2.share_snapshot(&id("snap-00000001"), &accounts).await.unwrap();
-    let sent = aws.sent(action);
-    for (sent, account) in sent.iter().zip(["012345678901", "999999999999"]) {
-        assert_eq!(
-            sent.parameters(),
-            [
-                "Attribute=createVolumePermission",
-                "OperationType=add",
-                "SnapshotId=snap-00000001",
-                &format!("UserId.1={account}"),
-            ]
-        );
-    }
-    assert_eq!(sent.len(), 2);
-}
-
-#[tokio::test]
-async fn sharing_ends_with_the_first_refusal() {
-    let action = "ModifySnapshotAttribute";
-    let message = "Encrypted snapshots with EBS default key cannot be shared";
-    let aws = Script::default().on(action, [refused(400, "OperationNotPermitted", message)]);
-    let accounts = ids(&["999999999999", "012345678901"]);
-    let ec2 = aws.ec2().await;
-    let err = ec2.share_snapshot(&id("snap-00000001"), &accounts).await.unwrap_err();
-    assert_eq!(aws.actions().len(), 1);
-    assert_refused(
-        &err,
-        ErrorKind::Invalid,
-        &format!(
-            "AWS refused ModifySnapshotAttribute: {message} (OperationNotPermitted, request ID \
-             {REQUEST_ID})"
-        ),
-    );
 }
 
 #[tokio::test]
@@ -108,18 +67,15 @@ async fn what_cannot_be_deleted_says_why() {
 #[tokio::test]
 async fn what_changes_nothing_the_second_time_is_tried_again() {
     for fault in [Answer::Reset, Answer::TimedOut, broken(), throttled()] {
-        let action = "ModifySnapshotAttribute";
         let aws = Script::default()
-            .on(action, [fault.clone(), done(action)])
             .on("CreateTags", [fault.clone(), done("CreateTags")])
             .on("DeleteSnapshot", [fault, done("DeleteSnapshot")]);
         let ec2 = aws.ec2().await;
         let snapshot = id("snap-00000001");
-        ec2.share_snapshot(&snapshot, &ids(&["999999999999"])).await.unwrap();
         let tags = [("a".to_owned(), "1".to_owned())].into();
         ec2.create_tags(std::slice::from_ref(&snapshot), &tags).await.unwrap();
         ec2.delete_snapshot(&snapshot).await.unwrap();
-        assert_eq!(aws.actions().len(), 6);
+        assert_eq!(aws.actions().len(), 4);
     }
 }
 

@@ -58,13 +58,29 @@ const CODES: [(ErrorKind, u16, &[&str]); 9] = [
             "ConcurrentSnapshotLimitExceeded",
             "PendingSnapshotLimitExceeded",
             "SnapshotCreationPerVolumeRateExceeded",
+            "InsufficientCapacity",
         ],
     ),
-    (ErrorKind::NotReady, 400, &["IncorrectState", "InvalidState", "ConcurrentTagAccess"]),
+    (
+        ErrorKind::NotReady,
+        400,
+        &[
+            "IncorrectState",
+            "IncorrectInstanceState",
+            "InvalidState",
+            "InvalidSnapshot.InvalidState",
+            "ConcurrentTagAccess",
+        ],
+    ),
     (
         ErrorKind::NotFound,
         400,
-        &["InvalidSnapshot.NotFound", "InvalidVolume.NotFound", "NotFoundException"],
+        &[
+            "InvalidSnapshot.NotFound",
+            "InvalidVolume.NotFound",
+            "InvalidInstanceID.NotFound",
+            "NotFoundException",
+        ],
     ),
     (ErrorKind::InUse, 400, &["InvalidSnapshot.InUse"]),
     (
@@ -90,8 +106,9 @@ const CODES: [(ErrorKind, u16, &[&str]); 9] = [
 ];
 
 /// Needs somebody, whatever it is.
-const INVALID: [&str; 5] = [
+const INVALID: [&str; 6] = [
     "InvalidParameterValue",
+    "InvalidZone.NotFound", // a policy names a zone that does not exist
     "OperationNotPermitted",
     "SnapshotLimitExceeded",
     "UnsupportedOperation",

@@ -74,6 +74,20 @@ async fn own_ones_are_found_by_the_value_of_a_tag_and_nothing_is_a_wildcard() {
 }
 
 #[tokio::test]
+async fn own_ones_are_found_by_the_day_on_which_they_began() {
+    let days = ["2026-11-22", "2026-11-21"].map(|day| day.parse().unwrap()).into();
+    let sent = asked(SnapshotFilter::StartedOn(days), 1).await;
+    let want = [
+        "Filter.1.Name=start-time",
+        "Filter.1.Value.1=2026-11-21T*", // here it is a wildcard
+        "Filter.1.Value.2=2026-11-22T*",
+        "MaxResults=1000",
+        "Owner.1=self",
+    ];
+    assert_eq!(sent, [want]);
+}
+
+#[tokio::test]
 async fn what_others_share_is_found_by_owner() {
     let owners = ids(&["999999999999", "012345678901"]);
     let sent = asked(SnapshotFilter::SharedBy { owners, ids: None }, 1).await;
@@ -128,6 +142,7 @@ async fn nobody_and_nothing_is_no_call() {
     let owners = ids(&["012345678901"]);
     asked(SnapshotFilter::SharedBy { owners, ids: Some(BTreeSet::new()) }, 0).await;
     asked(SnapshotFilter::TagValues("snapferry:slot", BTreeSet::new()), 0).await;
+    asked(SnapshotFilter::StartedOn(BTreeSet::new()), 0).await;
 }
 
 #[tokio::test]
@@ -165,6 +180,8 @@ async fn every_member_arrives() {
     assert_eq!(snapshot.state_message.as_deref(), Some("Given key ID is not accessible"));
     assert_eq!(snapshot.start_time.to_string(), "2026-11-22T02:00:07Z");
     assert_eq!(snapshot.description, "Created for policy: daily");
+    assert_eq!(snapshot.volume_size_gib, 8);
+    assert!(!snapshot.archived);
     assert!(snapshot.encrypted);
     assert_eq!(snapshot.kms_key_id.as_deref(), Some("arn:aws:kms:key"));
     assert_eq!(snapshot.tags, [("Name".to_owned(), "web & 1".to_owned())].into());
@@ -185,6 +202,18 @@ async fn a_state_of_tomorrow_is_none_of_ours() {
     let want = [State::Completed, State::Pending, State::Error, other, other, other, other];
     assert_eq!(states, want);
     assert!(found.iter().all(|it| it.state_message.is_none()));
+}
+
+#[tokio::test]
+async fn the_tier_tells_what_is_archived() {
+    for (tier, archived) in [("archive", true), ("standard", false), ("tomorrow", false)] {
+        let more = format!("<storageTier>{tier}</storageTier>");
+        let answer = page(&item("snap-00000001", &more), "");
+        let aws = Script::default().on("DescribeSnapshots", [answer]);
+        let ec2 = aws.ec2().await;
+        let found = ec2.describe_snapshots(&SnapshotFilter::Tagged(tags::POLICY)).await.unwrap();
+        assert_eq!(found[0].archived, archived, "{tier}");
+    }
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ async fn every_page_is_read_and_a_throttled_one_is_asked_for_again() {
     assert_eq!((&one.id, &two.id), (&id("vol-00000001"), &id("vol-00000002")));
     assert_eq!(one.create_time.to_string(), "2026-01-05T10:00:00.123Z");
     assert_eq!(one.kms_key_id.as_deref(), Some("arn:aws:kms:key"));
+    assert_eq!(one.volume_type, "gp3");
     assert_eq!(one.tags["Backup"], "daily");
     assert_eq!(one.tags["empty"], "");
 }
@@ -87,6 +88,17 @@ async fn ids_that_may_be_gone_are_a_filter() {
             "MaxResults=1000"
         ]
     );
+}
+
+#[tokio::test]
+async fn all_are_asked_for_without_a_filter() {
+    let first = page(&[("vol-00000001", "available")], "<nextToken>2</nextToken>");
+    let aws = Script::default().on("DescribeVolumes", [first, last()]);
+    let found = aws.ec2().await.describe_volumes(&VolumeFilter::All).await.unwrap();
+    assert_eq!(found.len(), 2);
+    let sent: Vec<_> = aws.sent("DescribeVolumes").iter().map(Sent::parameters).collect();
+    let (first, second) = (["MaxResults=1000"].as_slice(), ["MaxResults=1000", "NextToken=2"]);
+    assert_eq!(sent, [first, &second]);
 }
 
 #[tokio::test]

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Draft, claim_of};
+use super::{Copies, Draft, claim_of};
 use crate::action::Coverage;
 use crate::ids::{Region, VolumeId};
 use crate::inventory::{Snapshot, State};
-use crate::policy::CopyPolicy;
 
 impl<'a> Draft<'a> {
     /// Per source volume and rule: the newest completed copy. What nobody shares any more is told, but cannot become
@@ -18,14 +17,17 @@ impl<'a> Draft<'a> {
         let mut known: BTreeSet<(String, Region, VolumeId)> = BTreeSet::new();
         let mut since: BTreeMap<VolumeId, Timestamp> = BTreeMap::new();
         let mut newest: BTreeMap<(String, Region, VolumeId), Timestamp> = BTreeMap::new();
-        for (policy, details) in self.request.policies {
-            for (region, source) in self.sources_of(details) {
-                for rule in &details.rules {
-                    let volume = claim_of(region, source, policy, rule).source_volume;
+        for copies in self.request.policies {
+            for (region, source) in self.sources_of(copies) {
+                for rules in copies.rules_for(region, source) {
+                    let Some(rule) = rules.first() else {
+                        continue;
+                    };
+                    let volume = claim_of(region, source, &rules, rule).source_volume;
                     let first = since.entry(volume.clone()).or_insert(source.start_time);
                     *first = (*first).min(source.start_time);
-                    let key = (policy.name.clone(), rule.target.clone(), volume);
-                    if policy.enabled {
+                    let key = (copies.policy.name.clone(), rule.target.clone(), volume);
+                    if copies.policy.enabled {
                         wanted.insert(key.clone());
                     }
                     known.insert(key);
@@ -36,10 +38,10 @@ impl<'a> Draft<'a> {
             for copy in copies.iter().filter(|copy| copy.snapshot.state == State::Completed) {
                 let claim = &copy.claim;
                 let key = (claim.policy.clone(), (*region).clone(), claim.source_volume.clone());
-                if self.rule(claim).is_some() {
+                if !self.rules(claim).is_empty() {
                     known.insert(key.clone());
                     let newest = newest.entry(key).or_insert(Timestamp::MIN);
-                    *newest = (*newest).max(copy.data_time());
+                    *newest = (*newest).max(copy.told_data_time());
                 }
             }
         }
@@ -61,19 +63,12 @@ impl<'a> Draft<'a> {
 
     fn sources_of(
         &self,
-        details: &'a CopyPolicy,
+        copies: &'a Copies<'a>,
     ) -> impl Iterator<Item = (&'a Region, &'a Snapshot)> + use<'a> {
-        self.request
-            .inventory
-            .sources
+        let sources = &self.request.inventory.sources;
+        sources
             .iter()
             .flat_map(|(region, sources)| sources.iter().map(move |source| (region, source)))
-            .filter(|(_, source)| {
-                details.owners.contains(&source.owner)
-                    && details
-                        .description
-                        .as_ref()
-                        .is_none_or(|it| it.is_match(&source.description))
-            })
+            .filter(|(region, source)| copies.wants(region, source))
     }
 }

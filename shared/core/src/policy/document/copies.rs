@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::reader::{Node, Object};
 use super::text::escaped;
-use super::{DEFAULT_POLICY, DEFAULT_POLICY_MEMBERS, parts};
-use crate::ids::{AccountId, KmsKeyArn, Region};
-use crate::policy::{Age, CopyPolicy, CopyRule, DescriptionRegex};
+use super::{SIMPLIFIED, SIMPLIFIED_MEMBERS, copy_rules, parts};
+use crate::ids::{AccountId, Region};
+use crate::policy::{CopyPolicy, CopyRule, DescriptionRegex};
 
 /// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region and -volume,
 /// slot, expires-at.
@@ -32,10 +32,8 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
         ],
         "an EBS_SNAPSHOT_MANAGEMENT policy",
     );
-    object.refuse("ResourceType", DEFAULT_POLICY);
-    for member in DEFAULT_POLICY_MEMBERS {
-        object.refuse(member, DEFAULT_POLICY);
-    }
+    object.misplaced(&["ResourceType"], SIMPLIFIED);
+    object.misplaced(&SIMPLIFIED_MEMBERS, SIMPLIFIED);
     locations?;
     let Source { owners, description, regions } = source?;
     let mut rules: Vec<CopyRule> = rules?;
@@ -135,97 +133,24 @@ fn action(object: &mut Object<'_>) -> Option<Vec<CopyRule>> {
 }
 
 fn copy_rule(object: &mut Object<'_>) -> Option<CopyRule> {
-    let target = target(object);
+    let target = copy_rules::target(object);
     let encryption = object.optional("EncryptionConfiguration", |node| {
-        node.members(|object| encryption(object, target.as_ref()))?
+        node.members(|object| copy_rules::encryption(object, target.as_ref()))?
     });
-    let retain = object.optional("RetainRule", |node| node.members(retain_rule)?);
-    let minimum_count = object.integer("MinimumCount", 1..=1000);
-    let tags_to_add = parts::tags_to_add(object, OUR_TAGS);
-    let completion = object.optional("CompletionDurationMinutes", |node| {
-        let fits = |minutes: &u32| (15..=2880).contains(minutes) && minutes.is_multiple_of(15);
-        let minutes = node.number_among("15 to 2880 in steps of 15", fits)?;
-        u16::try_from(minutes).ok()
-    });
+    let common = copy_rules::common(object, OUR_TAGS);
     object
         .refuse("CopyTags", "an account cannot read the tags of a snapshot that is shared with it");
-    object.refuse("LockRule", "it locks copies against deletion");
-    let retain = retain?.unwrap_or_default();
-    let minimum_count = match (retain.minimum_count, minimum_count?) {
-        (Some(_), Some(_)) => {
-            return object.get("MinimumCount")?.fail("want it here or in RetainRule, found both");
-        }
-        (inner, outer) => inner.or(outer),
-    };
-    if minimum_count.is_some() && retain.age.is_none() {
-        return object.missing("RetainRule", "Interval and IntervalUnit beside MinimumCount");
-    }
-    let encryption = encryption?.unwrap_or_default();
+    let (encryption, common) = (encryption?.unwrap_or_default(), common?);
     Some(CopyRule {
         name: String::new(), // `name_rules` knows
+        schedule: None,
         target: target?,
         encrypted: encryption.encrypted,
         cmk_arn: encryption.cmk_arn,
-        retain: retain.age,
-        minimum_count: minimum_count.unwrap_or(1),
-        tags_to_add: tags_to_add?,
-        completion_duration_minutes: completion?,
+        retain: common.retain,
+        copy_tags: false,
+        tags_to_add: common.tags_to_add,
+        completion_duration_minutes: common.completion_duration_minutes,
+        lock: common.lock,
     })
-}
-
-/// `Target`, or `TargetRegion` as AMI policies and old snapshot policies have it.
-fn target(object: &mut Object<'_>) -> Option<Region> {
-    match (object.get("Target"), object.get("TargetRegion")) {
-        (Some(_), Some(other)) => other.fail("want Target or TargetRegion, found both"),
-        (None, None) => object.missing("Target", "a Region such as eu-central-1"),
-        (Some(node), None) | (None, Some(node)) => {
-            if node.string().is_some_and(|text| text.contains(":outposts:")) {
-                return node.not_supported("it copies to an Outpost");
-            }
-            node.id()
-        }
-    }
-}
-
-#[derive(Default)]
-struct Encryption {
-    encrypted: bool,
-    cmk_arn: Option<KmsKeyArn>,
-}
-
-fn encryption(object: &mut Object<'_>, target: Option<&Region>) -> Option<Encryption> {
-    let encrypted = object.boolean("Encrypted");
-    let cmk_arn = object.optional("CmkArn", |node| {
-        let key: KmsKeyArn = node.id()?;
-        match target {
-            Some(target) if key.region() != *target => node
-                .want(format_args!("a key in {target}: EC2 takes the target Region's keys only")),
-            _ => Some(key),
-        }
-    });
-    let (encrypted, cmk_arn) = (encrypted?, cmk_arn?);
-    if cmk_arn.is_some() && !encrypted {
-        let want = "true beside CmkArn: EC2 takes a key only for an encrypted copy";
-        return object.missing("Encrypted", want);
-    }
-    Some(Encryption { encrypted, cmk_arn })
-}
-
-#[derive(Default)]
-struct Retain {
-    age: Option<Age>,
-    minimum_count: Option<u32>,
-}
-
-/// By age only. Without an age, copies never expire.
-fn retain_rule(object: &mut Object<'_>) -> Option<Retain> {
-    let by_count = object.refuse("Count", "it keeps the newest so many copies");
-    let keep = "it keeps the newest copy of each hour, day, week, month, year";
-    let by_period = object.refuse("Keep", keep);
-    let age = parts::age(object);
-    let minimum_count = object.integer("MinimumCount", 1..=1000);
-    if by_count || by_period {
-        return None;
-    }
-    Some(Retain { age: age?, minimum_count: minimum_count? })
 }

@@ -1,11 +1,10 @@
 //! What snapshot and event policies have in common.
 
-use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::{Node, Object};
 use crate::ids::{AccountId, Region, RoleArn};
-use crate::policy::{Age, IntervalUnit, Tags, Target};
+use crate::policy::{Tags, Target, Variable};
 
 /// Accounts and Regions: `Targets`, or DLM's `ExecutionRoleArn`, which is one target in the
 /// function's Region.
@@ -75,51 +74,6 @@ fn external_id_is_valid(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
 }
 
-/// `Interval` and `IntervalUnit`.
-#[expect(clippy::option_option, reason = "invalid, absent, there")]
-pub(super) fn age(object: &mut Object<'_>) -> Option<Option<Age>> {
-    let interval = object.integer("Interval", 1..=36_500);
-    let unit = object.optional("IntervalUnit", |node| match node.string() {
-        Some("DAYS") => Some(IntervalUnit::Days),
-        Some("WEEKS") => Some(IntervalUnit::Weeks),
-        Some("MONTHS") => Some(IntervalUnit::Months),
-        Some("YEARS") => Some(IntervalUnit::Years),
-        _ => node.want(UNITS),
-    });
-    match (interval?, unit?) {
-        (None, None) => Some(None),
-        (Some(_), None) => object.missing("IntervalUnit", UNITS),
-        // Recorded API output has a unit beside `"Interval": 0`.
-        (None, Some(_)) if object.is_written("Interval") => Some(None),
-        (Some(interval), Some(unit)) if interval <= most(unit) => {
-            Some(NonZeroU32::new(interval).map(|interval| Age { interval, unit }))
-        }
-        (_, Some(unit)) => object.missing("Interval", a_hundred_years(unit)),
-    }
-}
-
-const UNITS: &str = "DAYS, WEEKS, MONTHS or YEARS";
-
-/// DLM's limit: 100 years.
-fn most(unit: IntervalUnit) -> u32 {
-    match unit {
-        IntervalUnit::Days => 36_500,
-        IntervalUnit::Weeks => 5200,
-        IntervalUnit::Months => 1200,
-        IntervalUnit::Years => 100,
-    }
-}
-
-fn a_hundred_years(unit: IntervalUnit) -> String {
-    let unit_name = match unit {
-        IntervalUnit::Days => "DAYS",
-        IntervalUnit::Weeks => "WEEKS",
-        IntervalUnit::Months => "MONTHS",
-        IntervalUnit::Years => "YEARS",
-    };
-    format!("1 to {} {unit_name} (DLM: 100 years at most)", most(unit))
-}
-
 /// A list of `{Key, Value}`.
 pub(super) fn tags(node: &Node<'_>, max: usize, what: &str) -> Option<Vec<(String, String)>> {
     node.list(max, what, |node| tag(&node))
@@ -145,17 +99,52 @@ pub(super) fn tags_to_add(object: &mut Object<'_>, ours: usize) -> Option<Tags> 
         let max = 50 - ours;
         let what = format!("tags (EC2 takes 50 and {ours} are snapferry's own)");
         let mut seen = BTreeSet::new();
-        node.list(max, &what, |node| {
-            let (key, value) = tag(&node)?;
-            let prefix = key.split_inclusive(':').next().unwrap_or_default().to_ascii_lowercase();
-            let at_key = node.member("Key").unwrap_or_else(|| node.clone());
-            match prefix.as_str() {
-                "aws:" => at_key.want("a key without aws:, which is AWS's own"),
-                "snapferry:" => at_key.want("a key without snapferry:, which is snapferry's own"),
-                _ if !seen.insert(key.clone()) => at_key.want("each key once"),
-                _ => Some((key, value)),
+        node.list(max, &what, |node| free_tag(&node, &mut seen))
+    });
+    Some(tags?.unwrap_or_default().into_iter().collect())
+}
+
+/// A tag whose key is a user's own, and new.
+fn free_tag(node: &Node<'_>, seen: &mut BTreeSet<String>) -> Option<(String, String)> {
+    let (key, value) = tag(node)?;
+    let prefix = key.split_inclusive(':').next().unwrap_or_default().to_ascii_lowercase();
+    let at_key = node.single().member("Key").unwrap_or_else(|| node.clone());
+    match prefix.as_str() {
+        "aws:" => at_key.want("a key without aws:, which is AWS's own"),
+        "snapferry:" => at_key.want("a key without snapferry:, which is snapferry's own"),
+        _ if !seen.insert(key.clone()) => at_key.want("each key once"),
+        _ => Some((key, value)),
+    }
+}
+
+/// `VariableTags`, beside these `TagsToAdd`.
+pub(super) fn variable_tags(
+    object: &mut Object<'_>,
+    others: &Tags,
+    ours: usize,
+) -> Option<BTreeMap<String, Variable>> {
+    let tags = object.optional("VariableTags", |node| {
+        let max = 50 - ours;
+        let what = format!("tags (EC2 takes 50 and {ours} are snapferry's own)");
+        let mut seen: BTreeSet<String> = others.keys().cloned().collect();
+        let tags = node.list(max, &what, |node| {
+            let (key, value) = free_tag(&node, &mut seen)?;
+            match value.as_str() {
+                "$(instance-id)" => Some((key, Variable::InstanceId)),
+                "$(timestamp)" => Some((key, Variable::Timestamp)),
+                _ => {
+                    let at_value = node.single().member("Value").unwrap_or_else(|| node.clone());
+                    at_value.want("$(instance-id) or $(timestamp) (DLM)")
+                }
             }
-        })
+        })?;
+        match tags.len() + others.len() {
+            total if total > max => node.fail(format_args!(
+                "want at most {max} tags together with TagsToAdd (EC2 takes 50 and {ours} are \
+                 snapferry's own), found {total}"
+            )),
+            _ => Some(tags),
+        }
     });
     Some(tags?.unwrap_or_default().into_iter().collect())
 }

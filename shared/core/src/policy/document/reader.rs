@@ -35,6 +35,11 @@ impl<'a> Node<'a> {
         &self.pointer
     }
 
+    /// How many issues there are, here and elsewhere.
+    pub(super) fn issues_so_far(&self) -> usize {
+        self.issues.borrow().len()
+    }
+
     /// Reports `message` here.
     pub(super) fn fail<T>(&self, message: impl fmt::Display) -> Option<T> {
         let issue = Issue { pointer: self.pointer.clone(), message: message.to_string() };
@@ -84,6 +89,10 @@ impl<'a> Node<'a> {
 
     pub(super) fn is_object(&self) -> bool {
         self.value.is_object()
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        self.single().value == &Value::Bool(true)
     }
 
     /// A member of an object, by any reader but [`Node::members`].
@@ -145,7 +154,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(super) fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let want = format!("{} to {}", range.start(), range.end());
         self.number_among(&want, |number| range.contains(number))
     }
@@ -168,7 +177,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn boolean(&self) -> Option<bool> {
+    pub(super) fn boolean(&self) -> Option<bool> {
         let node = self.single();
         match node.value {
             Value::Bool(value) => Some(*value),
@@ -222,6 +231,11 @@ impl<'a> Object<'a> {
             None => Some(None),
             Some(node) => read(node).map(Some),
         }
+    }
+
+    /// A member, unless it says no more than its absence would, all through.
+    pub(super) fn given(&mut self, name: &'static str) -> Option<Node<'a>> {
+        self.get(name).filter(|node| !is_void(node.value))
     }
 
     /// A number that may be absent.
@@ -281,7 +295,7 @@ impl<'a> Object<'a> {
     /// Refuses a member of the language that this version does not have, unless it says no more
     /// than its absence would. Whether there was one.
     pub(super) fn refuse(&mut self, name: &'static str, meaning: &str) -> bool {
-        let given = self.get(name).filter(|node| !is_void(node.value));
+        let given = self.given(name);
         if let Some(node) = &given {
             node.not_supported::<()>(meaning);
         }
@@ -291,7 +305,7 @@ impl<'a> Object<'a> {
     /// Refuses members that have their place in the other kind of policy.
     pub(super) fn misplaced(&mut self, names: &[&'static str], place: &str) {
         for name in names {
-            if let Some(node) = self.get(name).filter(|node| !is_void(node.value)) {
+            if let Some(node) = self.given(name) {
                 node.fail::<()>(format_args!("has its place in {place} only"));
             }
         }

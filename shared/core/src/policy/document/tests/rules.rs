@@ -6,8 +6,9 @@ use super::{copies, snapshots, with, wrong};
 
 /// Each case puts a value into `document` at `base` and the case's pointer; pointers in what is
 /// expected are from `base` on, too.
-fn check(document: fn() -> Value, base: &str, cases: Vec<(&str, Value, &str)>) {
+pub(super) fn check(document: fn() -> Value, base: &str, cases: Vec<(&str, Value, &str)>) {
     assert_eq!(wrong(&document()), "");
+    let mut others = Vec::new();
     for (pointer, value, expected) in cases {
         let pointer = format!("{base}{pointer}");
         let document = with(document(), &pointer, value.clone());
@@ -17,11 +18,15 @@ fn check(document: fn() -> Value, base: &str, cases: Vec<(&str, Value, &str)>) {
             .map(|issue| issue.strip_prefix(base).unwrap_or(&issue).to_owned())
             .collect();
         let expected = if expected.is_empty() { "/" } else { expected };
-        assert_eq!(found.join("; "), expected, "{pointer} = {value}");
+        let found = found.join("; ");
+        if found != expected {
+            others.push(format!("{pointer} = {value}\n  want {expected}\n found {found}"));
+        }
     }
+    assert!(others.is_empty(), "\n{}", others.join("\n"));
 }
 
-fn tags(n: usize) -> Vec<Value> {
+pub(super) fn tags(n: usize) -> Vec<Value> {
     (0..n).map(|n| json!({ "Key": format!("k{n}"), "Value": "v" })).collect()
 }
 
@@ -99,16 +104,12 @@ fn every_rule_of_a_policy() {
             ),
             (
                 "/DefaultPolicy",
-                json!("VOLUME"),
-                "/DefaultPolicy: \"VOLUME\" is not supported by this version of snapferry: it \
-                 belongs to DLM's default policies, which back up whatever has no recent backup",
+                json!("SNAPSHOT"),
+                "/DefaultPolicy: want VOLUME, found \"SNAPSHOT\"",
             ),
-            (
-                "/CopyTags",
-                json!(true),
-                "/CopyTags: CopyTags is not supported by this version of snapferry: it belongs to \
-                 DLM's default policies, which back up whatever has no recent backup",
-            ),
+            ("/CopyTags", json!(true), "/CopyTags: has its place in a SIMPLIFIED policy only"),
+            ("/$schema", json!("policy.schema.json"), ""),
+            ("/$Schema", json!(""), "/$Schema: unknown member, did you mean \"$schema\"?"),
             ("/PolicyDetails", json!("x"), "/PolicyDetails: want an object, found \"x\""),
         ],
     );
@@ -133,29 +134,23 @@ fn every_rule_of_snapshot_details() {
             ),
             (
                 "/PolicyLanguage",
-                json!("SIMPLIFIED"),
-                "/PolicyLanguage: \"SIMPLIFIED\" is not supported by this version of snapferry: it \
-                 belongs to DLM's default policies, which back up whatever has no recent backup",
-            ),
-            (
-                "/ResourceTypes",
-                json!(["INSTANCE"]),
-                "/ResourceTypes/0: \"INSTANCE\" is not supported by this version of snapferry: it \
-                 takes all volumes of an instance at one instant",
+                json!("SIMPLE"),
+                "/PolicyLanguage: want STANDARD or SIMPLIFIED, found \"SIMPLE\"",
             ),
             (
                 "/ResourceTypes",
                 json!(["VOLUME", "INSTANCE"]),
-                "/ResourceTypes: want 1 to 1 resource type (DLM), found 2; \
-                 /ResourceTypes/1: \"INSTANCE\" is not supported by this version of snapferry: it \
-                 takes all volumes of an instance at one instant",
+                "/ResourceTypes: want 1 to 1 resource type (DLM), found 2",
             ),
-            ("/ResourceTypes", json!("VOLUMES"), "/ResourceTypes: want VOLUME, found \"VOLUMES\""),
+            (
+                "/ResourceTypes",
+                json!("VOLUMES"),
+                "/ResourceTypes: want VOLUME or INSTANCE, found \"VOLUMES\"",
+            ),
             (
                 "/ResourceType",
                 json!("VOLUME"),
-                "/ResourceType: \"VOLUME\" is not supported by this version of snapferry: it belongs \
-                 to DLM's default policies, which back up whatever has no recent backup",
+                "/ResourceType: has its place in a SIMPLIFIED policy only",
             ),
             (
                 "/ResourceLocations",
@@ -197,9 +192,17 @@ fn every_rule_of_snapshot_details() {
             ),
             (
                 "/Parameters",
-                json!({"ExcludeBootVolume": true, "ExcludeDataVolumeTags": [], "NoReboot": false}),
-                "/Parameters/ExcludeBootVolume: ExcludeBootVolume is not supported by this version \
-                 of snapferry: it leaves out instances' boot volumes",
+                json!({"ExcludeBootVolume": true, "ExcludeDataVolumeTags": tags(1), "NoReboot": false}),
+                "/Parameters/ExcludeBootVolume: has its place in a policy with ResourceTypes \
+                 INSTANCE only; \
+                 /Parameters/ExcludeDataVolumeTags: has its place in a policy with ResourceTypes \
+                 INSTANCE only",
+            ),
+            (
+                "/Parameters",
+                json!({"NoReboot": true}),
+                "/Parameters/NoReboot: NoReboot is not supported by this version of snapferry: it \
+                 is for AMIs",
             ),
             (
                 "/EventSource",
@@ -209,19 +212,18 @@ fn every_rule_of_snapshot_details() {
             (
                 "/CreateInterval",
                 json!(1),
-                "/CreateInterval: CreateInterval is not supported by this version of snapferry: it \
-                 belongs to DLM's default policies, which back up whatever has no recent backup",
+                "/CreateInterval: has its place in a SIMPLIFIED policy only",
             ),
             ("/Schedules", json!([]), "/Schedules: want 1 to 4 schedules, found []"),
             (
                 "/Schedules",
                 json!([{}, {}, {}, {}, {}]),
                 "/Schedules: want 1 to 4 schedules (DLM), found 5; \
-                 /Schedules/0/RetainRule: want Count, or Interval and IntervalUnit, found nothing; \
-                 /Schedules/1/RetainRule: want Count, or Interval and IntervalUnit, found nothing; \
-                 /Schedules/2/RetainRule: want Count, or Interval and IntervalUnit, found nothing; \
-                 /Schedules/3/RetainRule: want Count, or Interval and IntervalUnit, found nothing; \
-                 /Schedules/4/RetainRule: want Count, or Interval and IntervalUnit, found nothing",
+                 /Schedules/0/RetainRule: want Count, Interval and IntervalUnit, or Keep, found nothing; \
+                 /Schedules/1/RetainRule: want Count, Interval and IntervalUnit, or Keep, found nothing; \
+                 /Schedules/2/RetainRule: want Count, Interval and IntervalUnit, or Keep, found nothing; \
+                 /Schedules/3/RetainRule: want Count, Interval and IntervalUnit, or Keep, found nothing; \
+                 /Schedules/4/RetainRule: want Count, Interval and IntervalUnit, or Keep, found nothing",
             ),
             (
                 "/Schedules/1/Name",
@@ -247,293 +249,13 @@ fn every_rule_of_snapshot_details() {
 }
 
 #[test]
-fn every_rule_of_a_schedule() {
-    check(
-        snapshots,
-        "/PolicyDetails/Schedules/0",
-        vec![
-            (
-                "/Name",
-                json!("schedule-2"),
-                "/PolicyDetails/Schedules/1/Name: want a name that no other schedule has \
-                 (\"schedule-2\" is taken), found nothing",
-            ),
-            (
-                "/Name",
-                json!("night/ly"),
-                "/Name: want 1 to 120 of A-Z a-z 0-9 space _ - (DLM), found \"night/ly\"",
-            ),
-            ("/CopyTags", json!("yes"), "/CopyTags: want true or false, found \"yes\""),
-            (
-                "/TagsToAdd",
-                json!(tags(46)),
-                "/TagsToAdd: want 1 to 45 tags (EC2 takes 50 and 5 are snapferry's own), found 46",
-            ),
-            (
-                "/TagsToAdd",
-                json!([{"Key": "AWS:x", "Value": ""}, {"Key": "snapferry:slot", "Value": ""}, {"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]),
-                "/TagsToAdd/0/Key: want a key without aws:, which is AWS's own, found \"AWS:x\"; \
-                 /TagsToAdd/1/Key: want a key without snapferry:, which is snapferry's own, found \
-                 \"snapferry:slot\"; \
-                 /TagsToAdd/3/Key: want each key once, found \"a\"",
-            ),
-            (
-                "/VariableTags",
-                json!([{"Key": "instance", "Value": "$(instance-id)"}]),
-                "/VariableTags: VariableTags is not supported by this version of snapferry: it puts \
-                 the instance's id and the time into tags",
-            ),
-            (
-                "/CreateRule",
-                json!({"Interval": 0, "IntervalUnit": "HOURS"}),
-                "/CreateRule/Interval: want 1, 2, 3, 4, 6, 8, 12 or 24 hours, or a CronExpression, \
-                 found 0",
-            ),
-            (
-                "/CreateRule",
-                json!({"TimeZone": "Europe/Berlin", "StartWindowMinutes": 60}),
-                "/CreateRule/Interval: want 1, 2, 3, 4, 6, 8, 12 or 24 hours, or a CronExpression, \
-                 found nothing",
-            ),
-            (
-                "/CreateRule/Interval",
-                json!(5),
-                "/CreateRule/Interval: want 1, 2, 3, 4, 6, 8, 12 or 24 hours, found 5",
-            ),
-            (
-                "/CreateRule/Interval",
-                json!(48),
-                "/CreateRule/Interval: want 1, 2, 3, 4, 6, 8, 12 or 24 hours, found 48",
-            ),
-            (
-                "/CreateRule/IntervalUnit",
-                json!("MINUTES"),
-                "/CreateRule/IntervalUnit: want HOURS, found \"MINUTES\"",
-            ),
-            (
-                "/CreateRule/Times",
-                json!(["3:00"]),
-                "/CreateRule/Times/0: want a time from 00:00 to 23:59, found \"3:00\"",
-            ),
-            (
-                "/CreateRule/Times",
-                json!(["24:00"]),
-                "/CreateRule/Times/0: want a time from 00:00 to 23:59, found \"24:00\"",
-            ),
-            (
-                "/CreateRule/Times",
-                json!(["03:00", "15:00"]),
-                "/CreateRule/Times: want 1 to 1 time (DLM), found 2",
-            ),
-            (
-                "/CreateRule/CronExpression",
-                json!("cron(0 2 * * ? *)"),
-                "/CreateRule: want Interval or CronExpression, found both",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "cron(0 0 17 ? * FRI *)"}),
-                "/CreateRule/CronExpression: EventBridge cron has six fields and no seconds; drop \
-                 the leading \"0\", found \"cron(0 0 17 ? * FRI *)\"",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "cron(0/5 * * * ? *)"}),
-                "/CreateRule/CronExpression: want a single minute in the first field, not \"0/5\": \
-                 DLM creates at most once an hour, found \"cron(0/5 * * * ? *)\"",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "cron(0 0 30 2 ? *)"}),
-                "/CreateRule/CronExpression: want an expression that fires at some time, found \
-                 \"cron(0 0 30 2 ? *)\"",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": format!("cron({})", "1,".repeat(60))}),
-                "/CreateRule/CronExpression: want a cron expression of at most 106 characters (DLM), \
-                 found \
-                 \"cron(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,…",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "rate(1 day)"}),
-                "/CreateRule/CronExpression: want cron(minute hour day-of-month month day-of-week \
-                 year): DLM has no rate(), Interval says it, found \"rate(1 day)\"",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "cron(0 2 * * ? *)", "Times": ["03:00"]}),
-                "/CreateRule/Times: has its place beside Interval, not CronExpression",
-            ),
-            (
-                "/CreateRule",
-                json!({"CronExpression": "cron(0 2 * * ? *)", "IntervalUnit": "HOURS"}),
-                "/CreateRule/IntervalUnit: has its place beside Interval, not CronExpression",
-            ),
-            (
-                "/CreateRule/TimeZone",
-                json!("Berlin"),
-                "/CreateRule/TimeZone: want an IANA time zone such as Europe/Berlin, found \"Berlin\"",
-            ),
-            (
-                "/CreateRule/TimeZone",
-                json!("Etc/Unknown"),
-                "/CreateRule/TimeZone: want an IANA time zone such as Europe/Berlin, found \
-                 \"Etc/Unknown\"",
-            ),
-            (
-                "/CreateRule/StartWindowMinutes",
-                json!(-1),
-                "/CreateRule/StartWindowMinutes: want 1 to 525600, found -1",
-            ),
-            (
-                "/CreateRule/Location",
-                json!("OUTPOST_LOCAL"),
-                "/CreateRule/Location: \"OUTPOST_LOCAL\" is not supported by this version of \
-                 snapferry: it keeps snapshots on an Outpost or in a Local Zone",
-            ),
-            (
-                "/CreateRule/Location",
-                json!("MOON"),
-                "/CreateRule/Location: want CLOUD, found \"MOON\"",
-            ),
-            (
-                "/CreateRule/Scripts",
-                json!([{"ExecutionHandler": "AWS_VSS_BACKUP"}]),
-                "/CreateRule/Scripts: Scripts is not supported by this version of snapferry: it runs \
-                 commands on instances before and after",
-            ),
-            (
-                "/RetainRule",
-                json!(null),
-                "/RetainRule: want Count, or Interval and IntervalUnit, found null",
-            ),
-            ("/RetainRule/Count", json!(0), "/RetainRule/Count: want 1 to 1000, found 0"),
-            ("/RetainRule/Count", json!(1001), "/RetainRule/Count: want 1 to 1000, found 1001"),
-            (
-                "/RetainRule/Count",
-                json!("many"),
-                "/RetainRule/Count: want 1 to 1000, found \"many\"",
-            ),
-            ("/RetainRule/Count", json!(2.5), "/RetainRule/Count: want 1 to 1000, found 2.5"),
-            (
-                "/RetainRule",
-                json!({"MinimumCount": 2}),
-                "/RetainRule: want Count, or Interval and IntervalUnit, found {\"MinimumCount\":2}",
-            ),
-            (
-                "/RetainRule/Interval",
-                json!(5),
-                "/RetainRule/IntervalUnit: want DAYS, WEEKS, MONTHS or YEARS, found nothing",
-            ),
-            (
-                "/RetainRule/IntervalUnit",
-                json!("DAYS"),
-                "/RetainRule/Interval: want 1 to 36500 DAYS (DLM: 100 years at most), found nothing",
-            ),
-            (
-                "/RetainRule",
-                json!({"Interval": 1201, "IntervalUnit": "MONTHS"}),
-                "/RetainRule/Interval: want 1 to 1200 MONTHS (DLM: 100 years at most), found 1201",
-            ),
-            (
-                "/RetainRule",
-                json!({"Interval": 0, "IntervalUnit": "MONTHS"}),
-                "/RetainRule/Interval: want 1 or more, found 0",
-            ),
-            (
-                "/RetainRule",
-                json!({"Interval": 1, "IntervalUnit": "HOURS"}),
-                "/RetainRule/IntervalUnit: want DAYS, WEEKS, MONTHS or YEARS, found \"HOURS\"",
-            ),
-            (
-                "/RetainRule/Keep",
-                json!({"Daily": 7}),
-                "/RetainRule/Keep: Keep is not supported by this version of snapferry: it keeps the \
-                 newest of each hour, day, week, month, year",
-            ),
-            (
-                "/RetainRule/MinimumCount",
-                json!(1001),
-                "/RetainRule/MinimumCount: want 1 to 1000, found 1001",
-            ),
-            (
-                "/ShareRules",
-                json!([{"TargetAccounts": []}]),
-                "/ShareRules/0/TargetAccounts: want at least one account, found []",
-            ),
-            (
-                "/ShareRules",
-                json!([{"TargetAccounts": ["1234", 123_456_789]}]),
-                "/ShareRules/0/TargetAccounts/0: want an account id of 12 digits, found \"1234\"; \
-                 /ShareRules/0/TargetAccounts/1: want an account id of 12 digits, found 123456789",
-            ),
-            (
-                "/ShareRules",
-                json!([{"TargetAccounts": ["222222222222"], "UnshareInterval": 1, "UnshareIntervalUnit": "DAYS"}]),
-                "/ShareRules/0/UnshareInterval: UnshareInterval is not supported by this version of \
-                 snapferry: it ends the sharing before the snapshot's retention is over",
-            ),
-            (
-                "/ShareRules",
-                json!([{"TargetAccounts": ["222222222222"]}, {"TargetAccounts": ["222222222222"]}]),
-                "/ShareRules: want 1 to 1 share rule (DLM), found 2",
-            ),
-            (
-                "/FastRestoreRule",
-                json!({"Count": 1, "AvailabilityZones": ["us-east-1a"]}),
-                "/FastRestoreRule: FastRestoreRule is not supported by this version of snapferry: it \
-                 makes restored volumes fast at once",
-            ),
-            (
-                "/ArchiveRule",
-                json!({"RetainRule": {"RetentionArchiveTier": {"Count": 3}}}),
-                "/ArchiveRule: ArchiveRule is not supported by this version of snapferry: it moves \
-                 snapshots to the archive tier when their retention is over",
-            ),
-            (
-                "/CrossRegionCopyRules",
-                json!([{"Encrypted": false, "Target": "us-east-1"}]),
-                "/CrossRegionCopyRules: CrossRegionCopyRules is not supported by this version of \
-                 snapferry: it copies snapshots to other Regions of the same account",
-            ),
-            (
-                "/LockRule",
-                json!({"Mode": "governance"}),
-                "/LockRule: LockRule is not supported by this version of snapferry: it locks \
-                 snapshots against deletion",
-            ),
-            (
-                "/DeprecateRule",
-                json!({"Count": 2}),
-                "/DeprecateRule: DeprecateRule is not supported by this version of snapferry: it \
-                 deprecates AMIs",
-            ),
-            (
-                "/retainRule",
-                json!({"Count": 2}),
-                "/retainRule: unknown member, did you mean \"RetainRule\"?",
-            ),
-            ("/CopyTag", json!(true), "/CopyTag: unknown member, did you mean \"CopyTags\"?"),
-            ("/Retention", json!(true), "/Retention: unknown member"),
-        ],
-    );
-}
-
-#[test]
 fn every_rule_of_event_details() {
     check(
         copies,
         "/PolicyDetails",
         vec![
             ("/Schedules", json!([{}]), ""),
-            (
-                "/CopyTags",
-                json!(true),
-                "/CopyTags: CopyTags is not supported by this version of snapferry: it belongs to \
-                 DLM's default policies, which back up whatever has no recent backup",
-            ),
+            ("/CopyTags", json!(true), "/CopyTags: has its place in a SIMPLIFIED policy only"),
             (
                 "/EventSource",
                 json!(null),
@@ -656,22 +378,25 @@ fn every_rule_of_a_copy() {
             ),
             (
                 "/RetainRule",
-                json!({"Count": 5}),
-                "/RetainRule/Count: Count is not supported by this version of snapferry: it keeps \
-                 the newest so many copies",
+                json!({"Count": 1001}),
+                "/RetainRule/Count: want 1 to 1000, found 1001",
             ),
             (
                 "/RetainRule",
-                json!({"Interval": 5, "Keep": {"Daily": 3}}),
-                "/RetainRule/Keep: Keep is not supported by this version of snapferry: it keeps the \
-                 newest copy of each hour, day, week, month, year; \
-                 /RetainRule/IntervalUnit: want DAYS, WEEKS, MONTHS or YEARS, found nothing",
+                json!({"Interval": 5, "Keep": {"Daily": 1001}}),
+                "/RetainRule/IntervalUnit: want DAYS, WEEKS, MONTHS or YEARS, found nothing; \
+                 /RetainRule/Keep/Daily: want 0 to 1000, found 1001",
             ),
             (
                 "/RetainRule",
                 json!({"MinimumCount": 5}),
-                "/RetainRule: want Interval and IntervalUnit beside MinimumCount, found \
-                 {\"MinimumCount\":5}",
+                "/RetainRule: want Count, Interval and IntervalUnit, or Keep beside MinimumCount, \
+                 found {\"MinimumCount\":5}",
+            ),
+            (
+                "",
+                json!({"Target": "eu-west-2", "MinimumCount": 2, "RetainRule": {"Count": 1, "MinimumCount": 2}}),
+                "/MinimumCount: want it here or in RetainRule, found both",
             ),
             ("/RetainRule/Interval", json!(101), ""),
             (
@@ -699,12 +424,6 @@ fn every_rule_of_a_copy() {
                 json!(true),
                 "/CopyTags: CopyTags is not supported by this version of snapferry: an account \
                  cannot read the tags of a snapshot that is shared with it",
-            ),
-            (
-                "/LockRule",
-                json!({"Mode": "governance"}),
-                "/LockRule: LockRule is not supported by this version of snapferry: it locks copies \
-                 against deletion",
             ),
             ("/Encrypted", json!(true), "/Encrypted: unknown member"),
         ],

@@ -1,0 +1,142 @@
+//! Why something is done.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::ids::SnapshotId;
+use crate::tags;
+
+/// Why something is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The slot is due and no snapshot serves it.
+    SlotLacksSnapshot,
+    /// The slot's only snapshot ended in `error`.
+    SlotOnlyHasFailed(SnapshotId),
+    /// The volume is a default policy's, and its newest snapshot by any means is older than `CreateInterval`, or there
+    /// is none.
+    NotProtected(Option<Timestamp>),
+    /// The policy shares it.
+    NotSharedYet,
+    /// `UnshareInterval` was over at that time.
+    SharedLongEnough(Timestamp),
+    /// The policy wants it fast to restore.
+    NotFastYet,
+    /// No `FastRestoreRule` wants it fast to restore any more.
+    FastLongEnough,
+    /// The policy wants it locked, until then.
+    NotLockedYet(Timestamp),
+    /// Its time in the standard tier was over at that time.
+    LeavesStandardTier(Timestamp),
+    /// The share exists, its tag does not say so.
+    ShareNotRecorded,
+    /// The rule wants a copy and there is none.
+    NoCopy,
+    /// The rule wants a copy and there are only failed ones.
+    OnlyFailedCopies(SnapshotId),
+    /// No rule keeps it any more.
+    Retention(Expired),
+    /// An older good snapshot serves the same slot, or is a copy of the same source by the same rule.
+    Duplicate(SnapshotId),
+    /// Its set is not complete, and this one of another set for the same slot stays.
+    OfBrokenSet(SnapshotId),
+    /// It ended in `error`; the text is EC2's.
+    Failed(String),
+    /// Its own `snapferry:expires-at` is over.
+    ExpiresAt(Timestamp),
+    /// As `ExpiresAt`, and the policy or the rule that made it is gone.
+    Orphan(Timestamp),
+}
+
+/// Which limits a snapshot is over: every one that its rules set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// It is the so-many-th newest, and the rule keeps so many.
+    pub count: Option<(usize, u32)>,
+    /// It was to stay until then.
+    pub age: Option<Timestamp>,
+    /// It is not, or not any more, the newest of a period that `Keep` wants.
+    pub keep: bool,
+    /// It was in the archive tier until then, or so many newer ones are.
+    pub archive: Option<ArchiveOver>,
+}
+
+/// Why the archive tier does not keep a snapshot any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ArchiveOver {
+    /// It is the so-many-th newest, and the rule keeps so many.
+    Count(usize, u32),
+    /// It was to stay until then.
+    Age(Timestamp),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SlotLacksSnapshot => f.write_str("no snapshot for this slot"),
+            Self::SlotOnlyHasFailed(id) => {
+                write!(f, "no good snapshot for this slot, {id} ended in error")
+            }
+            Self::NotSharedYet => f.write_str("completed and not shared yet"),
+            Self::ShareNotRecorded => f.write_str("shared, but its tag does not say so"),
+            Self::NoCopy => f.write_str("shared with this account and not copied yet"),
+            Self::OnlyFailedCopies(id) => write!(f, "the only copy, {id}, ended in error"),
+            Self::Retention(expired) => write!(f, "{expired}"),
+            Self::NotProtected(None) => {
+                f.write_str("no recent snapshot of the volume by any means")
+            }
+            Self::NotProtected(Some(newest)) => {
+                write!(f, "its newest snapshot by any means is of {}", tags::instant(*newest))
+            }
+            Self::SharedLongEnough(at) => {
+                write!(f, "UnshareInterval was over at {}", tags::instant(*at))
+            }
+            Self::NotFastYet => f.write_str("FastRestoreRule wants it, and it is not enabled"),
+            Self::FastLongEnough => f.write_str("no FastRestoreRule wants it any more"),
+            Self::NotLockedYet(until) => {
+                write!(f, "LockRule wants it locked until {}", tags::instant(*until))
+            }
+            Self::LeavesStandardTier(at) => {
+                write!(f, "its time in the standard tier was over at {}", tags::instant(*at))
+            }
+            Self::Duplicate(keeper) => write!(f, "{keeper} is the same and older"),
+            Self::OfBrokenSet(stays) => {
+                write!(
+                    f,
+                    "its set is not complete, and {stays} of another set serves the same slot"
+                )
+            }
+            Self::Failed(message) => write!(f, "ended in error: {message}"),
+            Self::ExpiresAt(at) => write!(f, "expired at {}", tags::instant(*at)),
+            Self::Orphan(at) => {
+                write!(f, "its policy or rule is gone, and it expired at {}", tags::instant(*at))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Expired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some((rank, kept)) = self.count {
+            parts.push(format!("number {rank} by age, of which the newest {kept} stay"));
+        }
+        if let Some(until) = self.age {
+            parts.push(format!("kept until {}", tags::instant(until)));
+        }
+        if self.keep {
+            parts.push("not the newest of any period that Keep wants".into());
+        }
+        match self.archive {
+            Some(ArchiveOver::Count(rank, kept)) => parts.push(format!(
+                "number {rank} by age in the archive tier, of which the newest {kept} stay"
+            )),
+            Some(ArchiveOver::Age(until)) => {
+                parts.push(format!("kept in the archive tier until {}", tags::instant(until)));
+            }
+            None => {}
+        }
+        f.write_str(&parts.join("; "))
+    }
+}

@@ -1,0 +1,205 @@
+//! One of `Schedules`.
+
+use std::collections::BTreeSet;
+
+use super::reader::Object;
+use super::scripts::Surroundings;
+use super::{INSTANCES, VOLUMES, copy_rules, create, limits, parts, tiers};
+use crate::ids::AccountId;
+use crate::policy::{Age, CopyRule, RetainRule, Schedule, Tags, Variable};
+
+/// What the policy says that bears on its schedules.
+#[derive(Clone, Copy)]
+pub(super) struct Policywide {
+    /// It is for volumes, or could be.
+    pub(super) volumes: bool,
+    /// It is for instances, or could be.
+    pub(super) instances: bool,
+    pub(super) excludes_data_volumes: bool,
+    /// How many schedules there are.
+    pub(super) schedules: usize,
+}
+
+impl Policywide {
+    /// The tags of our own on a snapshot: policy, schedule, slot, expires-at, shared-with; and instance.
+    fn our_tags(self) -> usize {
+        if self.instances { 6 } else { 5 }
+    }
+}
+
+/// What schedules share with those before them.
+#[derive(Default)]
+pub(super) struct Others {
+    read: usize,
+    names: BTreeSet<String>,
+    /// The first retention kind, and where it is.
+    kind: Option<(String, String)>,
+}
+
+pub(super) fn read(
+    object: &mut Object<'_>,
+    policy: Policywide,
+    others: &mut Others,
+) -> Option<(Schedule, Vec<CopyRule>)> {
+    others.read += 1;
+    let name = name(object, others);
+    let copy_tags = object.boolean("CopyTags");
+    let tags = tags(object, policy);
+    let around = Surroundings {
+        instances: policy.instances,
+        excludes_data_volumes: policy.excludes_data_volumes,
+        copy_tags: copy_tags == Some(true),
+    };
+    let create = create::create(object, around);
+    let archives = object.given("ArchiveRule").is_some();
+    let archive = tiers::archive(object);
+    let retain = retain(object, archives);
+    if archives && !policy.volumes {
+        object.misplaced(&["ArchiveRule"], VOLUMES);
+    } else if archives {
+        if policy.schedules > 1 {
+            object.misplaced(&["ArchiveRule"], "a policy with one schedule (DLM)");
+        }
+        let archive = archive.as_ref().and_then(Option::as_ref);
+        tiers::check_archive(object, archive, create.as_ref(), retain.as_ref());
+    } else if let Some(retain) = &retain {
+        same_kind(object, retain, &mut others.kind);
+    }
+    let share = share(object, retain.as_ref());
+    let fast_restore = tiers::fast_restore(object);
+    let copies = copy_rules::read(object);
+    let lock = limits::lock(object);
+    object.refuse("DeprecateRule", "it deprecates AMIs");
+    let (name, (tags_to_add, variable_tags)) = (name?, tags?);
+    let (share_with, unshare_after) = share?;
+    let mut copies = copies?;
+    for rule in &mut copies {
+        rule.schedule = Some(name.clone());
+    }
+    let schedule = Schedule {
+        name,
+        copy_tags: copy_tags?,
+        tags_to_add,
+        variable_tags,
+        create: create?,
+        retain: retain?,
+        archive: archive?,
+        share_with,
+        unshare_after,
+        fast_restore: fast_restore?,
+        lock: lock?,
+    };
+    Some((schedule, copies))
+}
+
+/// Unnamed schedules are called by their position.
+fn name(object: &mut Object<'_>, others: &mut Others) -> Option<String> {
+    let name = object.optional("Name", |node| match node.string() {
+        Some(name) if name_is_valid(name) => Some(name.to_owned()),
+        _ => node.want("1 to 120 of A-Z a-z 0-9 space _ - (DLM)"),
+    });
+    let name = name?.unwrap_or_else(|| format!("schedule-{}", others.read));
+    if others.names.insert(name.clone()) {
+        Some(name)
+    } else {
+        let want = format!("a name that no other schedule has (\"{name}\" is taken)");
+        object.missing("Name", want)
+    }
+}
+
+fn name_is_valid(name: &str) -> bool {
+    name.len() <= 120 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" _-".contains(&b))
+}
+
+type VariableTags = std::collections::BTreeMap<String, Variable>;
+
+/// `TagsToAdd` and `VariableTags`.
+fn tags(object: &mut Object<'_>, policy: Policywide) -> Option<(Tags, VariableTags)> {
+    let ours = policy.our_tags();
+    let to_add = parts::tags_to_add(object, ours);
+    if !policy.instances {
+        object.misplaced(&["VariableTags"], INSTANCES);
+        return Some((to_add?, VariableTags::new()));
+    }
+    let variable = parts::variable_tags(object, to_add.as_ref().unwrap_or(&Tags::new()), ours);
+    Some((to_add?, variable?))
+}
+
+/// Beside an `ArchiveRule` there need be no retention in the standard tier: then the snapshots are archived at once.
+fn retain(object: &mut Object<'_>, archives: bool) -> Option<RetainRule> {
+    let want = "Count, Interval and IntervalUnit, or Keep";
+    let Some(node) = object.get("RetainRule") else {
+        return if archives {
+            Some(limits::Limits::default().into_rule())
+        } else {
+            object.missing("RetainRule", want)
+        };
+    };
+    node.members(|rule| {
+        let limits = limits::limits(rule)?;
+        let is_at_once = archives && rule.has_any(&["Count", "Interval"]);
+        if limits.has_any() || is_at_once {
+            Some(limits.into_rule())
+        } else if rule.is_written("Count") {
+            rule.missing("Count", "1 to 1000")
+        } else if rule.is_written("Interval") {
+            rule.missing("Interval", "1 or more")
+        } else {
+            rule.node().want(want)
+        }
+    })?
+}
+
+/// DLM's rule: all schedules of a policy retain in the same way, for only then has "the highest retention wins" a
+/// meaning where two of them coincide. Two ways together are a way of their own.
+fn same_kind(object: &mut Object<'_>, retain: &RetainRule, first: &mut Option<(String, String)>) {
+    let ways = [
+        (retain.count.is_some(), "count"),
+        (retain.age.is_some(), "age"),
+        (retain.keep.is_some(), "keep"),
+    ];
+    let ways: Vec<_> = ways.into_iter().filter_map(|(is, way)| is.then_some(way)).collect();
+    let kind = ways.join(" and ");
+    let Some(node) = object.get("RetainRule") else {
+        return;
+    };
+    match first {
+        None => *first = Some((kind, node.pointer().to_owned())),
+        Some((other, place)) if *other != kind => {
+            node.fail::<()>(format_args!(
+                "want retention by {other} as in {place} (DLM: all schedules alike), found {kind}"
+            ));
+        }
+        Some(_) => {}
+    }
+}
+
+type Share = (BTreeSet<AccountId>, Option<Age>);
+
+fn share(object: &mut Object<'_>, retain: Option<&RetainRule>) -> Option<Share> {
+    let rules = object.optional("ShareRules", |node| {
+        node.list(1, "share rule (DLM)", |node| node.members(|rule| share_rule(rule, retain))?)
+    });
+    Some(rules?.and_then(|mut rules| rules.pop()).unwrap_or_default())
+}
+
+fn share_rule(object: &mut Object<'_>, retain: Option<&RetainRule>) -> Option<Share> {
+    let after = limits::age_of(object, "UnshareInterval", "UnshareIntervalUnit");
+    let accounts = object
+        .required("TargetAccounts", "at least one account")
+        .and_then(|node| node.list(1000, "accounts", |node| node.account()));
+    let after = after?;
+    if let (Some(after), Some(stays)) = (after, retain.and_then(age_alone))
+        && limits::days(after) >= limits::days(stays)
+    {
+        let stays = limits::shown(stays);
+        let want = format!("less than the {stays} that the snapshots stay (DLM)");
+        return object.missing("UnshareInterval", want);
+    }
+    Some((accounts?.into_iter().collect(), after))
+}
+
+/// The age, where nothing but it keeps a snapshot.
+fn age_alone(retain: &RetainRule) -> Option<Age> {
+    retain.age.filter(|_| retain.count.is_none() && retain.keep.is_none())
+}

@@ -1,0 +1,172 @@
+//! `CrossRegionCopyRules`: after its Regions have been looked at one by one, the copies within each account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+
+use super::rotate::{Context, Scoped};
+use super::{Done, carry_out};
+use crate::action::{Action, Held, Hold, Plan, Subject};
+use crate::audit;
+use crate::ec2::{Access, Ec2Provider};
+use crate::execute::Outcome;
+use crate::ids::{AccountId, Region, Scope, SnapshotId};
+use crate::inventory::{ScopeInventory, Snapshot, State, TargetInventory};
+use crate::observe::{self, Within};
+use crate::plan;
+use crate::policy::{Copies, Policy, SnapshotPolicy};
+use crate::tags::{Claim, CopyClaim};
+
+/// One account, with one way into it.
+struct Account<'a> {
+    account: AccountId,
+    access: Access,
+    policies: BTreeMap<&'a str, (&'a Policy, &'a SnapshotPolicy)>,
+    sources: BTreeMap<Region, Vec<Snapshot>>,
+    targets: BTreeMap<Region, TargetInventory>,
+}
+
+/// Copies what the policies of every account want copied, and lets expire what they do not want any more.
+pub(super) async fn copies<P: Ec2Provider>(
+    context: &Context<'_, P>,
+    scopes: &mut [Scoped<'_>],
+) -> Vec<Done> {
+    stream::iter(accounts(scopes))
+        .map(|account| async move { one_account(context, account).await })
+        .buffered(context.limits.scopes.max(1))
+        .collect()
+        .await
+}
+
+/// Only those that copy, or have copied.
+fn accounts<'a>(scopes: &mut [Scoped<'a>]) -> Vec<Account<'a>> {
+    let mut accounts: BTreeMap<(AccountId, Access), Account<'a>> = BTreeMap::new();
+    for scoped in scopes {
+        let Some(inventory) = scoped.inventory.take() else {
+            continue;
+        };
+        let key = (scoped.scope.account.clone(), scoped.access.clone());
+        let account = accounts.entry(key).or_insert_with(|| Account {
+            account: scoped.scope.account.clone(),
+            access: scoped.access.clone(),
+            policies: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        });
+        let named = scoped.policies.iter().map(|of| (of.0.name.as_str(), *of));
+        account.policies.extend(named);
+        let region = scoped.scope.region.clone();
+        account.sources.insert(region.clone(), sources(scoped, &inventory));
+        account.targets.insert(region, target(&scoped.scope, inventory));
+    }
+    let copies = |account: &Account<'_>| {
+        account.policies.values().any(|(_, details)| !details.copies.is_empty())
+            || account.targets.values().any(|target| !target.copies.is_empty())
+    };
+    accounts.into_values().filter(copies).collect()
+}
+
+/// What may be copied: made by a policy that still protects what it is of, in the standard tier, and not just deleted.
+fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
+    let gone: BTreeSet<&SnapshotId> = scoped
+        .done
+        .executed
+        .iter()
+        .filter(|it| matches!(it.outcome, Outcome::Done(_) | Outcome::Planned))
+        .filter_map(|it| match &it.planned.action {
+            Action::DeleteSnapshot(id) | Action::ArchiveSnapshot(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    let archiving = inventory.tiering.as_ref().ok();
+    let is_wanted = |snapshot: &&Snapshot| {
+        let Some(claim) = Claim::read(&snapshot.tags) else {
+            return false;
+        };
+        let policy = scoped.policies.iter().find(|(policy, _)| policy.name == claim.policy);
+        snapshot.owner == scoped.scope.account
+            && matches!(snapshot.state, State::Pending | State::Completed)
+            && !snapshot.archived
+            && !archiving.is_some_and(|tiering| tiering.contains_key(&snapshot.id))
+            && !gone.contains(&snapshot.id)
+            && policy.is_some_and(|(_, details)| is_target(snapshot, &claim, details, inventory))
+    };
+    inventory.snapshots.iter().filter(is_wanted).cloned().collect()
+}
+
+/// What is gone counts as a target still: its snapshots stay worth a copy.
+fn is_target(
+    snapshot: &Snapshot,
+    claim: &Claim,
+    details: &SnapshotPolicy,
+    inventory: &ScopeInventory,
+) -> bool {
+    match &claim.instance {
+        Some(id) => inventory.instances.get(id).is_none_or(|it| details.targets_instance(it)),
+        None => inventory
+            .volumes
+            .get(&snapshot.volume_id)
+            .is_none_or(|volume| details.targets(volume, inventory.is_boot(&volume.id))),
+    }
+}
+
+/// The copies in a Region that has been read: like all of ours they carry the policy's tag.
+fn target(scope: &Scope, inventory: ScopeInventory) -> TargetInventory {
+    let is_copy = |snapshot: &Snapshot| {
+        snapshot.owner == scope.account && CopyClaim::read(&snapshot.tags).is_some()
+    };
+    TargetInventory {
+        copies: inventory.snapshots.into_iter().filter(is_copy).collect(),
+        guards: inventory.guards,
+    }
+}
+
+async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<'_>) -> Done {
+    let copies: Vec<Copies<'_>> = account
+        .policies
+        .values()
+        .map(|(policy, details)| Copies::of_own(policy, details))
+        .collect();
+    if (context.limits.out_of_time)() {
+        let region = account.sources.keys().next().cloned();
+        let scope = Scope {
+            account: account.account,
+            region: region.unwrap_or_else(|| context.provider.home()),
+        };
+        let why = "out of time before its copies were looked at; the next run goes on";
+        let held = Held { scope, subject: Subject::default(), why: Hold::Ec2(why.into()) };
+        let plan = Plan { held: vec![held], ..Plan::default() };
+        return Done { plan, out_of_time: true, ..Done::default() };
+    }
+    let access = &account.access;
+    let known = Within {
+        account: account.account,
+        access,
+        sources: account.sources,
+        targets: account.targets,
+    };
+    let vault = observe::within(context.provider, &copies, known).await;
+    let plan = plan::copy::plan(plan::copy::Request {
+        policies: &copies,
+        within: true,
+        access,
+        in_force: context.in_force,
+        inventory: &vault.inventory,
+        now: context.now,
+    });
+    let (audited, violations) = audit::copy::audit(
+        plan,
+        audit::copy::Facts {
+            policies: &copies,
+            within: true,
+            in_force: context.in_force,
+            inventory: &vault.inventory,
+            now: context.now,
+            delete_limit: context.limits.deletions,
+        },
+    );
+    let mut done =
+        carry_out(audited, violations, &vault.clients, context.limits, context.dry_run).await;
+    done.unreadable = vault.unreadable;
+    done
+}

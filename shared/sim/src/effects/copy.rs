@@ -1,0 +1,87 @@
+//! `CopySnapshot`.
+
+use snapferry_core::ec2::{CopySnapshot, ErrorKind};
+use snapferry_core::ids::{KmsKeyArn, Scope, SnapshotId};
+use snapferry_core::inventory::{Snapshot, State};
+
+use super::{acceptable, completed, in_region, in_standard_tier};
+use crate::calls::{Refusal, refuse};
+use crate::record::Record;
+use crate::world::{World, id};
+
+impl World {
+    pub(crate) fn copy_snapshot(
+        &mut self,
+        scope: &Scope,
+        request: &CopySnapshot,
+    ) -> Result<SnapshotId, Refusal> {
+        let usable = |record: &&Record| {
+            record.region == request.source_region
+                && (record.snapshot.owner == scope.account
+                    || record.shared_with.contains(&scope.account))
+        };
+        let Some(source) = self.snapshots.get(&request.source).filter(usable) else {
+            let what = format!("The snapshot '{}' does not exist.", request.source);
+            return refuse(ErrorKind::NotFound, "InvalidSnapshot.NotFound", what);
+        };
+        completed(source)?;
+        in_standard_tier(source)?;
+        if request.kms_key.is_some() && !request.encrypted {
+            let what = "KmsKeyId needs Encrypted";
+            return refuse(ErrorKind::Invalid, "InvalidParameterDependency", what);
+        }
+        let in_steps = |minutes| (15..=2880).contains(&minutes) && minutes % 15 == 0;
+        if request.completion_duration_minutes.is_some_and(|minutes| !in_steps(minutes)) {
+            let what = "CompletionDurationMinutes is 15 to 2880, in steps of 15";
+            return refuse(ErrorKind::Invalid, "InvalidParameterValue", what);
+        }
+        let in_progress = self
+            .own(scope)
+            .filter(|it| it.copy_of.is_some() && it.snapshot.state == State::Pending)
+            .count();
+        if in_progress >= self.settings.copies_at_once {
+            return refuse(
+                ErrorKind::QuotaExceeded,
+                "ResourceLimitExceeded",
+                "Too many snapshot copies in progress.",
+            );
+        }
+        acceptable(&request.tags, &request.description)?;
+        let encrypted = request.encrypted || source.snapshot.encrypted;
+        let default = || format!("arn:aws:kms:{}:{}:key/ebs", scope.region, scope.account);
+        let key =
+            encrypted.then(|| request.kms_key.as_ref().map_or_else(default, ToString::to_string));
+        // EC2 says yes first, and looks at the keys later.
+        let source_key = source.snapshot.kms_key_id.as_deref();
+        let source_readable = source_key.is_none_or(|arn| self.usable(arn, &scope.account));
+        let target = request.kms_key.as_ref().map(KmsKeyArn::as_str);
+        let target_usable =
+            target.is_none_or(|arn| in_region(arn, scope) && self.usable(arn, &scope.account));
+        let (state, message) = if source_readable && target_usable {
+            (State::Completed, None)
+        } else {
+            (State::Error, Some("Given key ID is not accessible".into()))
+        };
+        let volume_size_gib = source.snapshot.volume_size_gib;
+        let made = self.new_id();
+        let snapshot = Snapshot {
+            id: made.clone(),
+            volume_id: id("vol-ffffffff"),
+            owner: scope.account.clone(),
+            state: State::Pending,
+            state_message: None,
+            start_time: self.now,
+            description: request.description.clone(),
+            volume_size_gib,
+            archived: false,
+            encrypted,
+            kms_key_id: key,
+            tags: request.tags.clone(),
+        };
+        let ends = (self.settings.copy_takes, state, message);
+        let copy_of = Some(request.source.clone());
+        self.begin(Record { copy_of, ..Record::new(&scope.region, snapshot) }, ends);
+        self.tick();
+        Ok(made)
+    }
+}
