@@ -33,6 +33,8 @@ pub enum Reason {
     ShareNotRecorded,
     /// The rule wants a copy and there is none.
     NoCopy,
+    /// The schedule's rule wants a copy within the account and there is none.
+    NoCopyYet,
     /// The rule wants a copy and there are only failed ones.
     OnlyFailedCopies(SnapshotId),
     /// No rule keeps it any more.
@@ -80,6 +82,7 @@ impl fmt::Display for Reason {
             }
             Self::NotSharedYet => f.write_str("completed and not shared yet"),
             Self::ShareNotRecorded => f.write_str("shared, but its tag does not say so"),
+            Self::NoCopyYet => f.write_str("completed and not copied yet"),
             Self::NoCopy => f.write_str("shared with this account and not copied yet"),
             Self::OnlyFailedCopies(id) => write!(f, "the only copy, {id}, ended in error"),
             Self::Retention(expired) => write!(f, "{expired}"),

@@ -179,9 +179,9 @@ impl<'a> Draft<'a> {
             return;
         }
         let failed = by_age(existing.iter().copied());
-        let reason = failed
-            .last()
-            .map_or(Reason::NoCopy, |failed| Reason::OnlyFailedCopies(failed.id.clone()));
+        let none = if self.request.within { Reason::NoCopyYet } else { Reason::NoCopy };
+        let reason =
+            failed.last().map_or(none, |failed| Reason::OnlyFailedCopies(failed.id.clone()));
         let scope = self.request.inventory.scope(&rule.target);
         let subject = subject_of(&claim);
         let hold = |why| Held { scope: scope.clone(), subject: subject.clone(), why };

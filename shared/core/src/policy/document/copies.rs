@@ -9,8 +9,8 @@ use crate::ids::{AccountId, Region};
 use crate::policy::{CopyPolicy, CopyRule, DescriptionRegex};
 
 /// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region and -volume,
-/// slot, expires-at.
-const OUR_TAGS: usize = 8;
+/// source-start-time, slot, expires-at.
+const OUR_TAGS: usize = 9;
 
 pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
     let locations = parts::resource_locations(object);

@@ -8,8 +8,8 @@ use crate::ids::{KmsKeyArn, Region};
 use crate::policy::{CopyRule, LockRule, RetainRule, Tags};
 
 /// The tags of our own on a copy in the same account: policy, schedule, rule, source-snapshot, -account, -region and
-/// -volume, slot, expires-at.
-const OUR_TAGS: usize = 9;
+/// -volume, source-start-time, slot, expires-at.
+const OUR_TAGS: usize = 10;
 
 /// `CrossRegionCopyRules` of one schedule. DLM: three at most. There is no reason for that here.
 pub(super) fn read(object: &mut Object<'_>) -> Option<Vec<CopyRule>> {

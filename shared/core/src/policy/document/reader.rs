@@ -317,6 +317,8 @@ impl<'a> Object<'a> {
     }
 
     fn report_unknown(&self) {
+        #[cfg(test)]
+        super::tests::traced(self.node.pointer(), &self.known);
         for (name, value) in self.members {
             if self.known.contains(name.as_str()) {
                 continue;

@@ -11,6 +11,7 @@ use crate::schedule::{CreateRule, When};
 
 mod any_json;
 mod default_policies;
+mod dlm;
 mod forms;
 mod instances;
 mod locks;
@@ -18,8 +19,16 @@ mod region_copies;
 mod retention;
 mod rules;
 mod schedules;
+mod schema;
 mod scripts;
+#[expect(dead_code, reason = "nobody makes a policy of these: they are for the schema")]
+#[expect(clippy::doc_markdown, reason = "the comments are an editor's, which shows plain text")]
+#[expect(clippy::struct_field_names, reason = "the members' names are DLM's")]
+mod shape;
 mod tiers;
+mod validator;
+
+pub(super) use self::schema::traced;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/dlm-policies");
 
@@ -436,4 +445,14 @@ fn a_region_may_occur_more_than_once() {
     }
     let names: Vec<_> = copy_policy(&document).rules.into_iter().map(|rule| rule.name).collect();
     assert_eq!(names, ["eu-west-2/1", "eu-west-2/2", "eu-west-1", "eu-west-2/3", "us-east-1"]);
+}
+
+/// A file that a test generates is what it would be; with `SNAPFERRY_UPDATE` set, it becomes that.
+#[expect(clippy::disallowed_methods, reason = "a tool's switch, no decision depends on it")]
+fn is_current(path: &str, text: &str) {
+    if std::env::var("SNAPFERRY_UPDATE").is_ok() {
+        std::fs::write(path, text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(found == text, "{path} is not current: SNAPFERRY_UPDATE=1 cargo test writes it");
 }

@@ -118,15 +118,15 @@ pub(super) fn check_archive(
     }
 }
 
-/// Whether its slots are 28 days or more apart, less an hour for the clock that goes forward: 500 of them, which are
-/// 40 years of months.
+/// Whether its slots are 28 days or more apart, less an hour for the clock that goes forward: 120 of them, which are
+/// ten years of months.
 fn is_monthly(create: &CreateRule) -> bool {
     if !matches!(create.when, When::Cron(_)) {
         return false;
     }
     let apart = SignedDuration::from_hours(28 * 24 - 1);
     let next = |after: Timestamp| create.next(after).map(crate::schedule::Slot::timestamp);
-    let mut slots = std::iter::successors(next(SOME_START), |slot| next(*slot)).take(500);
+    let mut slots = std::iter::successors(next(SOME_START), |slot| next(*slot)).take(120);
     let Some(mut last) = slots.next() else { return true };
     slots.all(|slot| slot.duration_since(std::mem::replace(&mut last, slot)) >= apart)
 }

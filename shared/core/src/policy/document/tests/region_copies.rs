@@ -147,8 +147,8 @@ fn every_rule_of_a_copy_in_the_account() {
             ),
             (
                 "/0/TagsToAdd",
-                json!(tags(42)),
-                "/0/TagsToAdd: want 1 to 41 tags (EC2 takes 50 and 9 are snapferry's own), found 42",
+                json!(tags(41)),
+                "/0/TagsToAdd: want 1 to 40 tags (EC2 takes 50 and 10 are snapferry's own), found 41",
             ),
             (
                 "/0/CompletionDurationMinutes",

@@ -406,8 +406,8 @@ fn every_rule_of_a_copy() {
             ),
             (
                 "/TagsToAdd",
-                json!(tags(43)),
-                "/TagsToAdd: want 1 to 42 tags (EC2 takes 50 and 8 are snapferry's own), found 43",
+                json!(tags(42)),
+                "/TagsToAdd: want 1 to 41 tags (EC2 takes 50 and 9 are snapferry's own), found 42",
             ),
             (
                 "/CompletionDurationMinutes",

@@ -1,0 +1,77 @@
+//! What would happen, and why: for every snapshot in an inventory whether it is kept or deleted, and what would be made.
+//!
+//! ```sh
+//! aws ec2 describe-volumes > volumes.json
+//! aws ec2 describe-snapshots --owner-ids self > snapshots.json
+//! jq -s 'add + {Region: "eu-central-1"}' volumes.json snapshots.json > inventory.json
+//! cargo run --example plan -- policy.json inventory.json 2026-03-01T03:05:00Z
+//! ```
+//!
+//! The policy file has one document, or a list of them. What the inventory may have, see [`inventory`]. Nothing is
+//! asked of AWS, and nothing done.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use jiff::Timestamp;
+use snapferry_core::chain::Chain;
+use snapferry_core::documents::{Content, Documents, Raw};
+
+mod explain;
+mod inventory;
+
+const USAGE: &str = "usage: cargo run --example plan -- policy.json inventory.json NOW
+NOW is a time such as 2026-03-01T03:05:00Z; the documentation of the example says what the files have";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [policy, inventory, now] = &arguments[..] else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(policy, inventory, now) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(err) => {
+            eprintln!("{err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(policy: &str, inventory: &str, now: &str) -> Result<String, Box<dyn Error>> {
+    let now: Timestamp = now
+        .parse()
+        .map_err(|_| format!("NOW: want a time such as 2026-03-01T03:05:00Z, found {now:?}"))?;
+    let world = inventory::read(&text_of(inventory)?)
+        .map_err(|err| format!("{inventory}: {}", Chain(&*err)))?;
+    let documents = documents(&text_of(policy)?);
+    if let Some(invalid) = documents.invalid.first() {
+        let all: Vec<String> = documents.invalid.iter().map(|it| explain::invalid(it)).collect();
+        return Err(if documents.invalid.len() == 1 {
+            explain::invalid(invalid).into()
+        } else {
+            all.join("\n").into()
+        });
+    }
+    Ok(explain::explain(&documents, &world, now))
+}
+
+fn text_of(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|err| format!("{path}: {err}"))
+}
+
+/// One document or a list. They are not taken for all there are: another policy's snapshots are left alone.
+fn documents(text: &str) -> Documents {
+    let contents = match serde_json::from_str(text) {
+        Ok(serde_json::Value::Array(documents)) => {
+            documents.into_iter().map(Content::Json).collect()
+        }
+        _ => vec![Content::Text(text.to_owned())],
+    };
+    let raw = |content| Raw { default_name: String::new(), content };
+    Documents::read(contents.into_iter().map(raw).collect(), false)
+}
