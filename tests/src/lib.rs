@@ -5,6 +5,7 @@ pub mod lambda;
 pub mod local_aws;
 pub mod machine;
 pub mod stage;
+pub mod template;
 
 use std::error::Error;
 

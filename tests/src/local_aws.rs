@@ -248,11 +248,18 @@ pub struct Snapshot {
     pub region: String,
     pub volume: String,
     pub state: String,
+    pub start_time: String,
     pub key: Option<String>,
     pub tags: Value,
     pub shared_with: Vec<String>,
     pub description: String,
     pub copied: bool,
+    /// `standard` or `archive`.
+    pub tier: String,
+    /// Null: never locked.
+    pub lock: Value,
+    /// `account`, `zone` and `state` of each.
+    pub fast_restores: Value,
 }
 
 impl Snapshot {
@@ -264,6 +271,7 @@ impl Snapshot {
             region: text("region").unwrap_or_default(),
             volume: text("volume").unwrap_or_default(),
             state: text("state").unwrap_or_default(),
+            start_time: text("start_time").unwrap_or_default(),
             key: text("key"),
             tags: row.get("tags").cloned().unwrap_or_default(),
             shared_with: row
@@ -276,6 +284,9 @@ impl Snapshot {
                 .collect(),
             description: text("description").unwrap_or_default(),
             copied: row.get("copied") == Some(&Value::Bool(true)),
+            tier: text("tier").unwrap_or_default(),
+            lock: row.get("lock").cloned().unwrap_or_default(),
+            fast_restores: row.get("fast_restores").cloned().unwrap_or_default(),
         }
     }
 

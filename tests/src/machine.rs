@@ -45,6 +45,14 @@ impl Machine {
         Ok(Self { python, rie, binaries })
     }
 
+    /// `target/<profile>`, of the program that runs.
+    ///
+    /// # Errors
+    /// When the program cannot tell where it is.
+    pub fn folder() -> Result<PathBuf> {
+        binaries()
+    }
+
     /// The path of a built function.
     #[must_use]
     pub fn binary(&self, name: &str) -> PathBuf {

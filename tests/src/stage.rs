@@ -9,6 +9,7 @@ use crate::Result;
 use crate::lambda::{Lambda, Setup};
 use crate::local_aws::{LocalAws, Place};
 use crate::machine::Machine;
+use crate::template::Template;
 
 /// Two accounts with volumes, and the vault, in which both functions run.
 pub const MEMBERS: [&str; 2] = ["111111111111", "222222222222"];
@@ -83,6 +84,29 @@ impl Stage {
             ("AssumeRolePolicyDocument", &trust.to_string()),
         ];
         self.aws.query(Place { account, region: "us-east-1" }, "iam", &form).map(drop)
+    }
+
+    /// Gives a role of that name, which exists, this inline policy.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn put_policy(&self, account: &str, role: &str, policy: &Value) -> Result<()> {
+        let form = [
+            ("Action", "PutRolePolicy"),
+            ("Version", "2010-05-08"),
+            ("RoleName", role),
+            ("PolicyName", "inline"),
+            ("PolicyDocument", &policy.to_string()),
+        ];
+        self.aws.query(Place { account, region: "us-east-1" }, "iam", &form).map(drop)
+    }
+
+    /// One of the project's CloudFormation templates.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn template(&self, path: &str, parameters: &[(&str, Value)]) -> Result<Template> {
+        Template::read(&self.machine, path, parameters)
     }
 
     /// Makes a customer managed key, and answers its ARN.

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
-use snapferry_tests::lambda::Answer;
-use snapferry_tests::local_aws::{LocalAws, Snapshot};
-use snapferry_tests::stage::{HOME, MEMBERS, VAULT, targets};
+use snapferry_tests::lambda::{Answer, Lambda};
+use snapferry_tests::local_aws::{LocalAws, Place, Snapshot};
+use snapferry_tests::stage::{EXTERNAL_ID, HOME, MEMBERS, Stage, VAULT, role_arn, targets};
+
+/// The first member at home.
+pub(crate) const MEMBER: Place<'static> = Place { account: MEMBERS[0], region: HOME };
 
 /// A nightly policy over the tag `Backup=daily`, in these Regions of both members.
 pub(crate) fn nightly(regions: &[&str], retain: &Value) -> Value {
@@ -95,4 +98,82 @@ pub(crate) fn failed(answer: &Answer, error_type: &str) -> String {
     let (found, message) = answer.error();
     assert_eq!(found, error_type, "{answer:?}");
     message.to_owned()
+}
+
+/// A policy for the first member at home.
+pub(crate) fn for_member(name: &str, details: &Value) -> Value {
+    let target =
+        json!({"RoleArn": role_arn(MEMBER.account), "ExternalId": EXTERNAL_ID, "Regions": [HOME]});
+    json!({"Name": name, "Targets": [target], "PolicyDetails": details})
+}
+
+/// As [`for_member`], for volumes with the tag `Backup` of that name and one nightly schedule with these members.
+pub(crate) fn of_volumes(name: &str, schedule: &Value) -> Value {
+    let mut nightly = json!({
+        "Name": "nightly",
+        "CreateRule": {"CronExpression": "cron(0 2 * * ? *)", "StartWindowMinutes": 60},
+    });
+    if let (Some(nightly), Some(schedule)) = (nightly.as_object_mut(), schedule.as_object()) {
+        nightly.extend(schedule.clone());
+    }
+    let tags = json!([{"Key": "Backup", "Value": name}]);
+    for_member(name, &json!({"TargetTags": tags, "Schedules": [nightly]}))
+}
+
+/// An event at which no slot of [`of_volumes`] is due: whatever else there is to do is done.
+pub(crate) fn noon() -> Value {
+    json!({"ScheduledTime": "2026-03-01T12:00:00Z"})
+}
+
+/// One run for the event, after which everything that is under way has come to its end.
+pub(crate) fn run(stage: &Stage, function: &Lambda, event: &Value) -> Result<Value> {
+    let report = function.invoke(event)?.report()?;
+    stage.aws.settle()?;
+    Ok(report)
+}
+
+/// The report's lines of this operation.
+pub(crate) fn lines<'a>(report: &'a Value, operation: &str) -> Vec<&'a Value> {
+    let actions = report["Actions"].as_array().into_iter().flatten();
+    actions.filter(|line| line["Action"] == operation).collect()
+}
+
+/// Why nothing is done about the volume, instance or snapshot.
+pub(crate) fn held<'a>(report: &'a Value, id: &str) -> &'a str {
+    let lines = report["Held"].as_array().into_iter().flatten();
+    let names = ["VolumeId", "InstanceId", "SnapshotId"];
+    let mut of_id = lines.filter(|line| names.iter().any(|name| line[name] == id));
+    of_id.next().and_then(|line| line["Reason"].as_str()).unwrap_or_default()
+}
+
+/// Whether nothing was done but looking, since the record was cleared.
+pub(crate) fn only_looked(aws: &LocalAws) -> Result<bool> {
+    let looks = |name: &String| {
+        name.starts_with("Describe") || ["AssumeRole", "GetCallerIdentity"].contains(&name.as_str())
+    };
+    Ok(calls(aws)?.keys().all(looks))
+}
+
+/// An EC2 call by hand, as the root of the account.
+pub(crate) fn ec2(aws: &LocalAws, place: Place<'_>, form: &[(&str, &str)]) -> Result<String> {
+    let mut form = form.to_vec();
+    form.push(("Version", "2016-11-15"));
+    aws.query(place, "ec2", &form)
+}
+
+/// Somebody's own snapshot; answers its id.
+pub(crate) fn by_hand(aws: &LocalAws, place: Place<'_>, volume: &str) -> Result<String> {
+    let xml = ec2(aws, place, &[("Action", "CreateSnapshot"), ("VolumeId", volume)])?;
+    Ok(element(&xml, "snapshotId").to_owned())
+}
+
+/// The text of the first element of that name.
+pub(crate) fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let after = xml.split_once(&format!("<{name}>")).map_or("", |(_, after)| after);
+    after.split('<').next().unwrap_or_default()
+}
+
+/// Lets time pass.
+pub(crate) fn age(aws: &LocalAws, days: u32) -> Result<()> {
+    aws.post("age", &json!({"days": days})).map(drop)
 }

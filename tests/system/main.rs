@@ -8,11 +8,19 @@
 
 mod common;
 mod copying;
+mod default_policies;
 mod documents;
 mod events;
+mod explain;
 mod faults;
+mod instances;
+mod keep;
 mod local_aws;
 mod main_job;
+mod permissions;
+mod protection;
 mod rotation;
 mod scale;
 mod scopes;
+mod tiers;
+mod within;

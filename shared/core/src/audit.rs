@@ -76,10 +76,11 @@ struct Findings {
 impl Findings {
     fn add(&mut self, planned: &Planned, rule: impl Into<String>) {
         let subject = &planned.subject;
-        let object = match (&subject.snapshot, &subject.volume) {
-            (Some(snapshot), _) => snapshot.to_string(),
-            (None, Some(volume)) => volume.to_string(),
-            (None, None) => planned.action.operation().to_owned(),
+        let object = match (&subject.snapshot, &subject.volume, &subject.instance) {
+            (Some(snapshot), ..) => snapshot.to_string(),
+            (None, Some(volume), _) => volume.to_string(),
+            (None, None, Some(instance)) => instance.to_string(),
+            (None, None, None) => planned.action.operation().to_owned(),
         };
         let rule = rule.into();
         self.violations.push(Violation {
@@ -136,16 +137,20 @@ fn deletable(
     Ok(())
 }
 
-/// What every lock has to satisfy: a mode that a rule names, and an end that one of that mode allows.
+/// What every lock has to satisfy: a mode that a rule names, and an end that one of that mode allows, or some minutes
+/// more than the day that EC2 locks for at the least.
 fn lockable<'a>(
     snapshot: &Snapshot,
     request: &LockSnapshot,
+    now: Timestamp,
     mut rules: impl Iterator<Item = &'a LockRule>,
 ) -> Result<(), String> {
     let allows = |rule: &LockRule| {
         let longest = SignedDuration::from_hours(24 * i64::from(rule.duration_days));
         rule.mode == request.mode
-            && request.until.duration_since(snapshot.start_time) <= longest
+            && now.duration_since(snapshot.start_time) < longest
+            && (request.until.duration_since(snapshot.start_time) <= longest
+                || request.until.duration_since(now) <= SignedDuration::from_hours(25))
             && request.cool_off_period_hours == rule.cool_off_period_hours
     };
     if rules.any(allows) { Ok(()) } else { Err("no LockRule of its policy says so".into()) }
@@ -197,7 +202,7 @@ struct Candidate<'a> {
     moment: Timestamp,
     /// How many generations that stay are newer.
     newer: usize,
-    /// Their moments.
+    /// What stays of later moments.
     newer_moments: &'a [Timestamp],
 }
 
@@ -225,16 +230,17 @@ fn is_newest_of_a_period(keep: &Keep, zone: &TimeZone, it: Candidate<'_>) -> boo
         let back = Span::new().days(date.weekday().to_monday_zero_offset());
         date.checked_sub(back).unwrap_or(date)
     };
-    fn holds<P: Ord>(wanted: u32, it: Candidate<'_>, period: impl Fn(Timestamp) -> P) -> bool {
-        let newer: BTreeSet<P> = it.newer_moments.iter().map(|at| period(*at)).collect();
-        !newer.contains(&period(it.moment))
-            && newer.len() < usize::try_from(wanted).unwrap_or(usize::MAX)
-    }
     holds(keep.hourly, it, hour)
         || holds(keep.daily, it, date)
         || holds(keep.weekly, it, monday)
         || holds(keep.monthly, it, |at| (date(at).year(), date(at).month()))
         || holds(keep.yearly, it, |at| date(at).year())
+}
+
+fn holds<P: Ord>(wanted: u32, it: Candidate<'_>, period: impl Fn(Timestamp) -> P) -> bool {
+    let newer: BTreeSet<P> = it.newer_moments.iter().map(|at| period(*at)).collect();
+    !newer.contains(&period(it.moment))
+        && newer.len() < usize::try_from(wanted).unwrap_or(usize::MAX)
 }
 
 /// Whether this run may take back the snapshot `made`, which it made itself for `created`, because `older` is the same.

@@ -14,6 +14,9 @@ use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::tags;
 
+#[cfg(test)]
+mod tests;
+
 /// How much at once, and how long.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {

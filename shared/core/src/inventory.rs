@@ -172,6 +172,8 @@ pub struct ScopeInventory {
     pub volumes: BTreeMap<VolumeId, Volume>,
     /// Where a policy is for instances, or for all but boot volumes: every instance of the Region.
     pub instances: BTreeMap<InstanceId, Instance>,
+    /// Why they could not be read, if so; `instances` is empty then.
+    pub instances_unread: Option<Unread>,
     /// Every snapshot of the account that carries `snapferry:policy`.
     pub snapshots: Vec<Snapshot>,
     /// Where there is a default policy: when the newest snapshot of a volume by any means began, where that was within

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{join, join4, try_join, try_join3};
+use futures_util::future::{join, join4, try_join};
 use futures_util::stream::{self, StreamExt};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -33,7 +33,7 @@ pub struct Unreadable {
 /// Reads one account in one Region for `rotate-snapshots`. `now` tells which snapshots are recent.
 ///
 /// # Errors
-/// When its volumes, instances or snapshots cannot be read.
+/// When its volumes or snapshots cannot be read.
 pub async fn scope<E: Ec2>(
     ec2: &E,
     policies: &[(&Policy, &SnapshotPolicy)],
@@ -41,12 +41,17 @@ pub async fn scope<E: Ec2>(
 ) -> Result<ScopeInventory, Ec2Error> {
     let wants = Wants::of(policies);
     let own = SnapshotFilter::Tagged(tags::POLICY);
-    let (instances, snapshots, recent) = try_join3(
+    let (instances, read) = join(
         target_instances(ec2, &wants),
-        ec2.describe_snapshots(&own),
-        recent(ec2, &wants, now),
+        try_join(ec2.describe_snapshots(&own), recent(ec2, &wants, now)),
     )
-    .await?;
+    .await;
+    let (snapshots, recent) = read?;
+    // Volumes by themselves do not need them.
+    let (instances, instances_unread) = match instances {
+        Ok(instances) => (instances, None),
+        Err(err) => (BTreeMap::new(), Some(Unread::from(&err))),
+    };
     let mut volumes = target_volumes(ec2, &wants).await?;
     let attached = instances.values().flat_map(|instance| &instance.volumes);
     let unseen: BTreeSet<VolumeId> = snapshots
@@ -88,6 +93,7 @@ pub async fn scope<E: Ec2>(
     Ok(ScopeInventory {
         volumes,
         instances,
+        instances_unread,
         recent,
         shared: shared?,
         keys,

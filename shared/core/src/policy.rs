@@ -374,9 +374,10 @@ impl SnapshotPolicy {
                 exclude_tags,
                 ..
             } => {
-                !(*exclude_boot_volumes && is_boot)
-                    && !exclude_volume_types.contains(&volume.volume_type)
-                    && !has_any(exclude_tags, &volume.tags)
+                let is_left_out = (*exclude_boot_volumes && is_boot)
+                    || exclude_volume_types.contains(&volume.volume_type)
+                    || has_any(exclude_tags, &volume.tags);
+                !is_left_out
             }
         };
         wanted && !self.excludes(&volume.tags)

@@ -59,7 +59,8 @@ impl Run {
                     .or(line.snapshot_id.as_ref())
                     .map(ToString::to_string)
                     .or_else(|| line.volume_id.as_ref().map(ToString::to_string))
-                    .unwrap_or_default();
+                    .or_else(|| line.instance_id.as_ref().map(ToString::to_string))
+                    .unwrap_or_else(|| format!("policy {}", line.policy));
                 let message = line.error.as_ref().map_or("", |error| error.message.as_str());
                 format!(
                     "{} of {object} in {}/{}: {message}",

@@ -19,6 +19,9 @@ use crate::inventory::{Snapshot, State};
 use crate::policy::Tags;
 use crate::tags::{self, Claim, CopyClaim};
 
+#[cfg(test)]
+mod tests;
+
 /// What a snapshot is for: two of one volume with the same purpose are one too many.
 fn purpose(tags: &Tags) -> Option<String> {
     if let Some(claim) = CopyClaim::read(tags) {
@@ -52,6 +55,12 @@ fn is_of(action: &Action, snapshot: &Snapshot) -> bool {
         Action::CreateSnapshot(request) => request.volume == snapshot.volume_id,
         _ => true,
     }
+}
+
+/// Whether it is of a set of which not everything is good, or seen yet: nobody's place is taken by that.
+fn is_short(snapshot: &Snapshot, alike: &[&Snapshot]) -> bool {
+    let of_its_set = alike.iter().filter(|it| it.start_time == snapshot.start_time);
+    of_its_set.count() < tags::set_size(&snapshot.tags)
 }
 
 /// Looks again in one Region and mends `executed`. Returns what was taken back.
@@ -94,9 +103,12 @@ async fn compare<E: Ec2>(ec2: &E, executed: &mut [Executed], seen: &[Snapshot]) 
         let Some(alike) = wanted(action).and_then(|wanted| by_purpose.get(&wanted.purpose)) else {
             continue;
         };
-        let alike: Vec<&Snapshot> =
-            alike.iter().copied().filter(|snapshot| is_of(action, snapshot)).collect();
         let is_set = matches!(action, Action::CreateSnapshots(_));
+        let alike: Vec<&Snapshot> = alike
+            .iter()
+            .copied()
+            .filter(|snapshot| is_of(action, snapshot) && !(is_set && is_short(snapshot, alike)))
+            .collect();
         match &done.outcome {
             Outcome::Done(made) => {
                 for made in made {

@@ -16,6 +16,8 @@ pub const SCHEDULE: &str = "snapferry:schedule";
 pub const SLOT: &str = "snapferry:slot";
 /// The instance whose volumes were taken together, where a policy for instances made the snapshot.
 pub const INSTANCE: &str = "snapferry:instance";
+/// Of how many volumes the set is: when one snapshot of it has failed and was deleted, the others must not pass for it.
+pub const VOLUMES: &str = "snapferry:volumes";
 /// When the snapshot has done its duty, where retention is by age.
 pub const EXPIRES_AT: &str = "snapferry:expires-at";
 /// Accounts the snapshot is shared with, comma-separated. A record for people: EC2 is asked what is true.
@@ -171,6 +173,12 @@ impl CopyClaim {
 #[must_use]
 pub fn expires_at(tags: &Tags) -> Option<Timestamp> {
     tags.get(EXPIRES_AT)?.parse::<Slot>().ok().map(Slot::timestamp)
+}
+
+/// How many snapshots the whole set has, as far as one of them tells.
+#[must_use]
+pub fn set_size(tags: &Tags) -> usize {
+    tags.get(VOLUMES).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// An instant as the tags have it: RFC 3339, UTC, whole seconds.

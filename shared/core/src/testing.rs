@@ -1,6 +1,7 @@
 //! Small worlds for the tests of the planner and the auditor: one member account, one vault, ids by number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use crate::action::{Action, Plan, Planned, Reason, Subject};
 use crate::audit::{self, AuditedPlan, Violation};
 use crate::documents::{Content, Documents, Raw};
-use crate::ec2::Access;
+use crate::ec2::{Access, CreateSnapshots};
 use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
 use crate::inventory::{
     FastRestores, Guards, Instance, Key, ScopeInventory, Snapshot, State, TargetInventory,
@@ -24,7 +25,7 @@ pub(crate) const VAULT: &str = "222222222222";
 pub(crate) const HOME: &str = "eu-central-1";
 pub(crate) const AWAY: &str = "eu-west-1";
 
-pub(crate) fn id<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(crate) fn id<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -126,6 +127,25 @@ pub(crate) fn of_set(n: u32, volume: u32, days: i64) -> Snapshot {
     snapshot
 }
 
+/// The completed set of these volumes of instance 1, so many days ago; ids are ten times `n` and the volume's number.
+pub(crate) fn set(n: u32, days: i64, volumes: &[u32]) -> Vec<Snapshot> {
+    let one = |volume: &u32| {
+        let mut snapshot = of_set(n * 10 + volume, *volume, days);
+        snapshot.tags.insert(tags::VOLUMES.into(), volumes.len().to_string());
+        snapshot
+    };
+    volumes.iter().map(one).collect()
+}
+
+/// Policy `p` for instances with this schedule, instance 1 with volumes 1 and 2, and these snapshots.
+pub(crate) fn server(more: &Value, snapshots: Vec<Snapshot>) -> Rotation {
+    let mut world = Rotation::new(&[schedule("s", more)], snapshots);
+    world.documents[0]["PolicyDetails"]["ResourceTypes"] = json!(["INSTANCE"]);
+    world.inventory.instances.insert(ins(1), instance(1, &[1, 2]));
+    world.inventory.volumes.insert(vol(2), volume(2));
+    world
+}
+
 /// A completed snapshot of volume 1 that policy `p` made for the slot so many days before [`SLOT`].
 pub(crate) fn own(n: u32, schedules: &str, days: i64) -> Snapshot {
     let start_time = now() - SignedDuration::from_hours(24 * days);
@@ -159,6 +179,25 @@ pub(crate) struct Rotation {
     pub(crate) now: Timestamp,
 }
 
+impl fmt::Debug for Rotation {
+    /// What a decision depends on, a line for each thing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inventory = &self.inventory;
+        writeln!(f, "now {}, at {}, whole {}", self.now, self.at, self.whole)?;
+        self.documents.iter().try_for_each(|it| writeln!(f, "{it}"))?;
+        writeln!(f, "{:?}", inventory.instances.values().collect::<Vec<_>>())?;
+        let volumes = inventory.volumes.values().map(|it| (&it.id, &it.volume_type, &it.tags));
+        writeln!(f, "{:?}", volumes.collect::<Vec<_>>())?;
+        writeln!(f, "{:?} {:?}", inventory.guards, inventory.tiering)?;
+        for it in &inventory.snapshots {
+            let archived = if it.archived { " archived" } else { "" };
+            let Snapshot { id, volume_id, state, start_time, tags, .. } = it;
+            writeln!(f, "{id} of {volume_id} {state}{archived} {start_time} {tags:?}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Rotation {
     /// Policy `p` with these schedules, volume 1, and these snapshots.
     pub(crate) fn new(schedules: &[Value], snapshots: Vec<Snapshot>) -> Self {
@@ -168,6 +207,7 @@ impl Rotation {
             inventory: ScopeInventory {
                 volumes: BTreeMap::from([(vol(1), volume(1))]),
                 instances: BTreeMap::new(),
+                instances_unread: None,
                 snapshots,
                 recent: BTreeMap::new(),
                 shared: BTreeMap::new(),
@@ -305,6 +345,15 @@ impl Copying {
         }
     }
 
+    /// Snapshot policy `p` with these schedules, within the member's account, and its own snapshots in [`HOME`].
+    pub(crate) fn within(schedules: &[Value], sources: Vec<Snapshot>) -> Self {
+        let mut world = Self::new(sources, vec![]);
+        world.documents = vec![policy("p", schedules)];
+        world.within = true;
+        world.inventory.account = id(MEMBER);
+        world
+    }
+
     fn copies<'a>(&self, documents: &'a Documents) -> Vec<Copies<'a>> {
         if self.within {
             let policies = documents.snapshot_policies();
@@ -400,6 +449,25 @@ pub(crate) fn deleted(plan: &Plan) -> BTreeSet<SnapshotId> {
         _ => None,
     });
     deletions.collect()
+}
+
+/// The sets that a plan makes.
+pub(crate) fn created_sets(plan: &Plan) -> Vec<&CreateSnapshots> {
+    let created = plan.actions.iter().filter_map(|it| match &it.action {
+        Action::CreateSnapshots(request) => Some(request),
+        _ => None,
+    });
+    created.collect()
+}
+
+/// Why a snapshot stays: `snap-… rule; rule`.
+pub(crate) fn kept(plan: &Plan) -> Vec<String> {
+    let line = |kept: &crate::action::Kept| {
+        let snapshot = kept.subject.snapshot.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why: Vec<_> = kept.why.iter().map(ToString::to_string).collect();
+        format!("{snapshot}: {}", why.join("; "))
+    };
+    plan.kept.iter().map(line).collect()
 }
 
 /// A plan of one action.

@@ -14,7 +14,7 @@ from .query import timestamp
 from .snapshots import Snapshot, deleted_of, keep
 from .world import LOCK, WORLD, Caller, backend, backends, naive, now, parse_time, random_id, rfc3339
 
-TIME_TAGS = ("snapferry:slot", "snapferry:expires-at")
+TIME_TAGS = ("snapferry:slot", "snapferry:expires-at", "snapferry:source-start-time")
 Body = dict[str, Any]
 
 

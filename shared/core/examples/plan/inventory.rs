@@ -269,6 +269,7 @@ impl Everything {
                     instances.filter(|it| it.state.name != "terminated").map(instance),
                     |instance| instance.id.clone(),
                 ),
+                instances_unread: None,
                 snapshots: own().cloned().collect(),
                 recent,
                 shared,

@@ -40,6 +40,8 @@ pub enum Hold {
     NoVolumesLeft,
     /// The volumes' tags are not copied: with ours they are more than EC2 takes, or one of them is ours already.
     TagsNotCopied(VolumeId),
+    /// Its instance could not be looked at.
+    InstanceUnknown(String),
     /// The instance exists and no policy targets it any more.
     NoTargetInstance,
     /// The instance is gone, or has not even the tags' keys any more, and retention is by count.
@@ -48,6 +50,8 @@ pub enum Hold {
     TooYoung,
     /// Fast snapshot restore takes snapshots of volumes of at most 16 TiB.
     TooLargeForFastRestore(u32),
+    /// Somebody brought it back from the archive; it stays until it would have left it.
+    RestoredFromArchive,
     /// It is, or goes, to the archive tier, and that could not be read.
     TierUnknown(String),
     /// It could not be moved to the archive within 24 hours; it stays in the standard tier until it would have left
@@ -106,6 +110,7 @@ impl fmt::Display for Hold {
                 "tags of {volume} are not copied: with the schedule's and snapferry's own they are more than the 50 \
                  that EC2 takes, or set one of the same keys"
             ),
+            Self::InstanceUnknown(why) => write!(f, "cannot tell what became of its instance: {why}"),
             Self::NoTargetInstance => f.write_str("its instance is no target any more"),
             Self::InstanceGone => f.write_str(
                 "its instance is gone or no target any more, and retention by count ends with that",
@@ -114,6 +119,9 @@ impl fmt::Display for Hold {
             Self::TooLargeForFastRestore(gib) => {
                 write!(f, "{gib} GiB are more than the 16 TiB that fast snapshot restore takes")
             }
+            Self::RestoredFromArchive => f.write_str(
+                "brought back from the archive: it stays in the standard tier until it would have left the archive",
+            ),
             Self::TierUnknown(why) => write!(f, "cannot tell how it stands in the archive tier: {why}"),
             Self::ArchiveGivenUp => f.write_str(
                 "it could not be archived within 24 hours: it stays in the standard tier until it would have left \

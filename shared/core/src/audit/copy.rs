@@ -169,7 +169,7 @@ impl<'a> World<'a> {
         &self,
         planned: &Planned,
         request: &CopySnapshot,
-        copied: &mut BTreeSet<(String, String, SnapshotId)>,
+        planned_already: &mut BTreeSet<(String, String, SnapshotId)>,
     ) -> Result<(), String> {
         let claim = CopyClaim::read(&request.tags).ok_or("the copy would not carry its lineage")?;
         let source = self
@@ -206,7 +206,7 @@ impl<'a> World<'a> {
         if request.tags.len() > tags::MAX_TAGS {
             return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
         }
-        if !copied.insert((claim.policy, claim.rule, claim.source_snapshot)) {
+        if !planned_already.insert((claim.policy, claim.rule, claim.source_snapshot)) {
             return Err("the same copy is planned twice".into());
         }
         Ok(())
@@ -246,7 +246,8 @@ impl<'a> World<'a> {
             .filter(|copies| copies.policy.enabled)
             .ok_or("its policy is not in force")?;
         let rules = rules_of(copies, &claim);
-        lockable(copy, request, rules.iter().filter_map(|rule| rule.lock.as_ref()))
+        let now = self.facts.now;
+        lockable(copy, request, now, rules.iter().filter_map(|rule| rule.lock.as_ref()))
     }
 
     fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {

@@ -146,7 +146,8 @@ impl<'a> World<'a> {
 
     fn is_kept_in_standard(&self, snapshot: &Snapshot, claim: &Claim, schedule: &Schedule) -> bool {
         let slots = Self::newer(&self.lines, snapshot, claim, &schedule.name);
-        let newer_moments: Vec<Timestamp> = slots.iter().map(|slot| slot.timestamp()).collect();
+        let later = self.later(snapshot, claim, &schedule.name);
+        let newer_moments: Vec<Timestamp> = later.iter().map(|slot| slot.timestamp()).collect();
         let candidate = Candidate {
             start: snapshot.start_time,
             moment: claim.slot.timestamp(),
@@ -168,23 +169,33 @@ impl<'a> World<'a> {
         let Some(rule) = &schedule.archive else {
             return false;
         };
-        let number = |count: Option<NonZeroU32>| {
-            usize::try_from(count.map_or(0, NonZeroU32::get)).unwrap_or(usize::MAX)
-        };
         let tiering = self.facts.inventory.tiering.as_ref().ok();
-        let (line, count, since) = if snapshot.archived {
+        let (newer, since) = if snapshot.archived {
             let since = tiering.and_then(|it| it.get(&snapshot.id)).and_then(|it| it.archived_at);
-            (&self.archived, number(rule.count), since)
+            (Self::newer(&self.archived, snapshot, claim, &schedule.name), since)
         } else {
             let standard = schedule.retain.age.map_or(SignedDuration::ZERO, at_least);
             let since = snapshot.start_time.checked_add(standard).ok();
-            (&self.lines, number(rule.count) + number(schedule.retain.count), since)
+            (self.newer_out(snapshot, claim, schedule), since)
         };
-        let newer = Self::newer(line, snapshot, claim, &schedule.name).len();
+        let by_count =
+            |count: NonZeroU32| newer.len() < usize::try_from(count.get()).unwrap_or(usize::MAX);
         let by_age = |age: Age| {
             since.is_none_or(|since| self.facts.now.duration_since(since) < at_least(age))
         };
-        rule.count.is_some_and(|_| newer < count) || rule.age.is_some_and(by_age)
+        rule.count.is_some_and(by_count) || rule.age.is_some_and(by_age)
+    }
+
+    /// Of what stays and is newer, the slots whose time in the standard tier is over.
+    fn newer_out(&self, snapshot: &Snapshot, claim: &Claim, schedule: &Schedule) -> BTreeSet<Slot> {
+        let is_out = |id: &SnapshotId| {
+            let other = self.by_id.get(id).copied();
+            let other = other.and_then(|it| Some((it, Claim::read(&it.tags)?)));
+            other.is_none_or(|(it, claim)| !self.is_kept_in_standard(it, &claim, schedule))
+        };
+        let newer = Self::served(&self.lines, snapshot, claim, &schedule.name);
+        let newer = newer.iter().take_while(|(other, _)| *other > began(snapshot));
+        newer.filter(|((_, id), _)| is_out(id)).map(|(_, slot)| *slot).collect()
     }
 
     fn delete(&self, planned: &Planned, id: &SnapshotId) -> Result<(), String> {
@@ -223,6 +234,9 @@ impl<'a> World<'a> {
         claim: &Claim,
         details: &SnapshotPolicy,
     ) -> Result<(), String> {
+        if let (Some(_), Some(unread)) = (&claim.instance, &self.facts.inventory.instances_unread) {
+            return Err(format!("its instance could not be looked at: {}", unread.message));
+        }
         let schedules: Vec<&Schedule> =
             details.schedules.iter().filter(|it| claim.schedules.contains(&it.name)).collect();
         let is_of_minimum = |schedule: &Schedule| {

@@ -12,6 +12,11 @@ use crate::testing::{
     own, plan_of, schedule, scope, snap, source, vol,
 };
 
+mod archive;
+mod changes;
+mod copies;
+mod sets;
+
 fn rules((_, violations): &(AuditedPlan, Vec<Violation>)) -> Vec<&str> {
     violations.iter().map(|it| it.rule.as_str()).collect()
 }

@@ -57,7 +57,7 @@ struct Copy<'a> {
 struct Rules<'a> {
     policy: &'a Policy,
     /// Not empty.
-    rules: Vec<&'a CopyRule>,
+    all: Vec<&'a CopyRule>,
     schedules: BTreeSet<String>,
 }
 
@@ -310,10 +310,10 @@ impl<'a> Copies<'a> {
             };
             let group = groups.entry(&rule.name).or_insert_with(|| Rules {
                 policy: self.policy,
-                rules: Vec::new(),
+                all: Vec::new(),
                 schedules: BTreeSet::new(),
             });
-            group.rules.push(rule);
+            group.all.push(rule);
             group.schedules.extend(schedule);
         }
         groups.into_values().collect()
@@ -323,7 +323,7 @@ impl<'a> Copies<'a> {
 impl<'a> Rules<'a> {
     /// All have the same name, Region and encryption.
     fn first(&self) -> Option<&'a CopyRule> {
-        self.rules.first().copied()
+        self.all.first().copied()
     }
 }
 
@@ -391,15 +391,16 @@ fn request_of(
     now: Timestamp,
 ) -> CopySnapshot {
     let mut tags = claim.write();
-    let ages: Option<Vec<_>> =
-        rules.rules.iter().map(|rule| Some(rule.retain.as_ref()?.age?.after(now))).collect();
-    if let Some(expires_at) = ages.and_then(|ages| ages.into_iter().max()) {
+    // Beside one that keeps it for ever there is no expiry; beside one that counts there is, as in a rule that does both.
+    let is_for_ever = rules.all.iter().any(|rule| rule.retain.is_none());
+    let ages = rules.all.iter().filter_map(|rule| Some(rule.retain.as_ref()?.age?.after(now)));
+    if let Some(expires_at) = ages.max().filter(|_| !is_for_ever) {
         tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
     }
-    for rule in &rules.rules {
+    for rule in &rules.all {
         tags.extend(rule.tags_to_add.clone());
     }
-    if rules.rules.iter().any(|rule| rule.copy_tags) {
+    if rules.all.iter().any(|rule| rule.copy_tags) {
         let mut of_source = source.tags.clone();
         of_source.retain(|key, _| !tags.contains_key(key));
         let room = tags::MAX_TAGS.saturating_sub(tags.len());
@@ -417,7 +418,7 @@ fn request_of(
         encrypted: rule.encrypted,
         kms_key: rule.cmk_arn.clone(),
         completion_duration_minutes: rules
-            .rules
+            .all
             .iter()
             .filter_map(|rule| rule.completion_duration_minutes)
             .min(),

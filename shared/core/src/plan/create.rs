@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::rotate::{Draft, Own, Protected};
+use super::view::is_short;
 use crate::action::{Action, Hold, Reason, Subject};
 use crate::description;
 use crate::ec2::{CreateSnapshot, CreateSnapshots};
@@ -75,7 +76,8 @@ struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    /// A set serves its slot as a whole or, once one of its snapshots has failed and none is pending, not at all.
+    /// A set serves its slot as a whole or, once one of its snapshots has failed and none is pending, not at all. What is
+    /// missing of a young one may just not be seen yet.
     fn of(draft: &'a Draft<'_>, policy: &Policy, due: &BTreeMap<Slot, Vec<&Schedule>>) -> Self {
         let mut slots = Self { served: BTreeSet::new(), failed: BTreeMap::new() };
         let mut sets: BTreeMap<_, Vec<&Own<'_>>> = BTreeMap::new();
@@ -85,14 +87,18 @@ impl<'a> Slots<'a> {
             }
         }
         for set in sets.into_values() {
-            let failed = set.iter().find(|own| own.snapshot.state == State::Error);
-            let is_pending = set.iter().any(|own| own.snapshot.state == State::Pending);
+            let failed = set.iter().filter(|own| own.snapshot.state == State::Error);
+            let failed = failed.min_by_key(|own| &own.snapshot.id);
+            let may_become = |state| matches!(state, State::Pending | State::Other);
+            let is_pending = set.iter().any(|own| may_become(own.snapshot.state));
             let Some(first) = set.first() else {
                 continue;
             };
             let (target, claim) = (first.protected(), &first.claim);
+            let age = draft.request.now.duration_since(first.snapshot.start_time);
             match failed.filter(|_| !is_pending) {
                 Some(own) => drop(slots.failed.insert((target, claim.slot), &own.snapshot.id)),
+                None if !is_pending && is_short(&set) && age >= SEEN_BY_THEN => {}
                 None => slots
                     .served
                     .extend(claim.schedules.iter().map(|name| (target, claim.slot, name))),
@@ -101,6 +107,9 @@ impl<'a> Slots<'a> {
         slots
     }
 }
+
+/// After so long EC2 shows everything that it has made.
+const SEEN_BY_THEN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What to do about one volume or instance at one slot.
 struct Decision {
@@ -138,16 +147,18 @@ impl Making<'_> {
     }
 
     /// DLM's default policies: "if there are no recent snapshots", made by whatever means, and volumes from their second
-    /// day on. Of the interval an hour is forgiven, DLM's own start window: otherwise a snapshot that began some seconds
-    /// late would put off the next by a whole run.
+    /// day on. One of ours is as old as its slot, which every run of a rhythm has exactly so many days after; one that
+    /// began some seconds late would put off the next by a whole run.
     fn if_unprotected(&self, volume: &Volume, interval_days: u8) -> Option<Decision> {
         let request = &self.draft.request;
         let newest = request.inventory.recent.get(&volume.id).copied();
-        let hours = i64::from(interval_days) * 24 - 1;
+        let interval = SignedDuration::from_hours(24 * i64::from(interval_days));
         let is_recent = newest.is_some_and(|newest| {
-            request.at.duration_since(newest) < SignedDuration::from_hours(hours)
+            let own = self.draft.slots_by_start.get(&(&volume.id, newest));
+            let since = own.map_or(newest, |slot| slot.timestamp().min(newest));
+            request.at.duration_since(since) < interval
         });
-        if is_recent {
+        if is_recent || self.draft.creating.contains(&volume.id) {
             return None;
         }
         let mut decision = self.for_volume(volume);
@@ -181,6 +192,9 @@ impl Making<'_> {
                 Variable::Timestamp => self.slot.to_string(),
             };
             tags.insert(key.clone(), value);
+        }
+        if tags.len() + 1 < tags::MAX_TAGS {
+            tags.insert(tags::VOLUMES.into(), set.volumes.len().to_string()); // one is for `shared-with`
         }
         let wanted = self.schedules.iter().any(|schedule| schedule.copy_tags);
         let unfit = set.volumes.iter().find(|id| !self.tags_fit(&tags, id)).filter(|_| wanted);

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rotate::{Draft, Own};
 use super::view::View;
-use crate::action::{Action, Hold, Impossible, Reason, Subject};
+use crate::action::{Action, Hold, Reason};
 use crate::ids::Region;
-use crate::inventory::{State, Unread};
+use crate::inventory::State;
 use crate::policy::{FastRestoreRule, Policy, Schedule, SnapshotPolicy, Zones};
 
 /// "FSR can be enabled on snapshots with a size of 16 TiB or less"
 /// ([Fast snapshot restore](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-fast-snapshot-restore.html)).
 const MAX_GIB: u32 = 16 * 1024;
+
+const WITHOUT: &str = "fast snapshot restore is neither enabled nor disabled";
 
 pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details: &SnapshotPolicy) {
     let rules = || details.schedules.iter().filter_map(|schedule| schedule.fast_restore.as_ref());
@@ -19,10 +21,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details:
         return;
     }
     let inventory = draft.request.inventory;
-    let (current, names) = match (&inventory.fast_restores, &inventory.zones) {
-        (Ok(current), Ok(names)) => (current, names),
-        (Err(unread), _) => return tell(draft, policy, "DescribeFastSnapshotRestores", unread),
-        (_, Err(unread)) => return tell(draft, policy, "DescribeAvailabilityZones", unread),
+    let (current, names_by_id) = match (&inventory.fast_restores, &inventory.zones) {
+        (Ok(current), Ok(zones)) => (current, zones),
+        (Err(unread), _) => {
+            return draft.tell_unread(policy, "DescribeFastSnapshotRestores", unread, WITHOUT);
+        }
+        (_, Err(unread)) => {
+            return draft.tell_unread(policy, "DescribeAvailabilityZones", unread, WITHOUT);
+        }
     };
     let region = &draft.request.scope.region;
     let leaving = draft.leaving();
@@ -34,13 +40,18 @@ pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details:
         }
         // EC2 deletes no snapshot that is fast to restore.
         let leaves = leaving.contains(&snapshot.id) || view.doubles.contains_key(&snapshot.id);
+        // Of what is gone everything is left as it is: somebody may be about to restore it.
+        let is_target = match draft.is_target(own, details) {
+            Some(is_target) => is_target,
+            None if leaves => false,
+            None => continue,
+        };
         let (mut named, mut wanted) = (BTreeSet::new(), BTreeSet::new());
         for schedule in own.claim.schedules.iter().filter_map(|name| details.schedule(name)) {
             let Some(rule) = &schedule.fast_restore else {
                 continue;
             };
-            let zones = zones_here(rule, region, names);
-            let is_target = draft.is_target(own, details) != Some(false);
+            let zones = zones_here(rule, region, names_by_id);
             if !leaves && is_target && keeps(draft, view, own, schedule, rule) {
                 wanted.extend(zones.iter().cloned());
             }
@@ -74,24 +85,6 @@ pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details:
     }
 }
 
-fn tell(draft: &mut Draft<'_>, policy: &Policy, operation: &'static str, unread: &Unread) {
-    let subject = Subject { policy: policy.name.clone(), ..Subject::default() };
-    if unread.kind.passes() {
-        return draft.hold(subject, Hold::Ec2(unread.message.clone()));
-    }
-    draft.plan.impossible.push(Impossible {
-        scope: draft.request.scope.clone(),
-        operation,
-        subject,
-        kind: unread.kind,
-        code: unread.code.clone(),
-        message: format!(
-            "{}: without it fast snapshot restore is neither enabled nor disabled",
-            unread.message
-        ),
-    });
-}
-
 /// Whether the rule still wants the snapshot fast.
 fn keeps(
     draft: &Draft<'_>,
@@ -111,11 +104,11 @@ fn keeps(
 fn zones_here(
     rule: &FastRestoreRule,
     region: &Region,
-    names: &BTreeMap<String, String>,
+    names_by_id: &BTreeMap<String, String>,
 ) -> BTreeSet<String> {
     match &rule.zones {
         Zones::Names(zones) => zones.iter().filter(|zone| is_in(zone, region)).cloned().collect(),
-        Zones::Ids(ids) => ids.iter().filter_map(|id| names.get(id)).cloned().collect(),
+        Zones::Ids(ids) => ids.iter().filter_map(|id| names_by_id.get(id)).cloned().collect(),
     }
 }
 

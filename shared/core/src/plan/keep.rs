@@ -168,6 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn the_periods_of_every_day_are_another_librarys_over_thirty_years() {
+        use chrono::Datelike;
+        let mut other = chrono::NaiveDate::from_ymd_opt(2020, 1, 1).unwrap();
+        let mut ours = jiff::civil::date(2020, 1, 1);
+        while other.year() < 2050 {
+            let local = ours.to_datetime(jiff::civil::Time::midnight());
+            let iso = other.iso_week();
+            let names = [
+                (day(local, Offset::UTC), other.format("%Y-%m-%d").to_string()),
+                (week(local, Offset::UTC), format!("{:04}-W{:02}", iso.year(), iso.week())),
+                (month(local, Offset::UTC), other.format("%Y-%m").to_string()),
+                (year(local, Offset::UTC), other.format("%Y").to_string()),
+            ];
+            for (ours, others) in names {
+                assert_eq!(ours, others);
+            }
+            other = other.succ_opt().unwrap();
+            ours = ours.tomorrow().unwrap();
+        }
+    }
+
+    #[test]
     fn weeks_and_folds_are_the_calendars() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();

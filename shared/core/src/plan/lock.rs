@@ -9,11 +9,11 @@ use crate::ids::SnapshotId;
 use crate::inventory::{Guards, Snapshot, State};
 use crate::policy::{LockMode, LockRule, Policy, SnapshotPolicy};
 
-/// EC2 locks for a day at the least.
-const SHORTEST: SignedDuration = SignedDuration::from_hours(24);
+/// EC2 locks for a day at the least; ten minutes are for the way.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(24 * 60 + 10);
 
-/// The lock that is due: a pending snapshot can be locked too, and in the end every one is, until the same moment
-/// whenever that happens. Of several rules the strictest mode counts, and of that the longest lock.
+/// The lock that is due: a pending snapshot can be locked too, and every one is locked until the same moment whenever
+/// that happens, but for a day at the least. Of several rules the strictest mode counts, and of that the longest lock.
 pub(super) fn due<'a>(
     snapshot: &Snapshot,
     guards: &Guards,
@@ -25,8 +25,10 @@ pub(super) fn due<'a>(
     {
         return None;
     }
-    let lock = strictest(&snapshot.id, snapshot.start_time, rules)?;
-    (lock.until.duration_since(now) >= SHORTEST).then_some(lock)
+    let mut lock = strictest(&snapshot.id, snapshot.start_time, rules)?;
+    let is_due = lock.until > now;
+    lock.until = lock.until.max(now.checked_add(SHORTEST).unwrap_or(Timestamp::MAX));
+    is_due.then_some(lock)
 }
 
 fn strictest<'a>(

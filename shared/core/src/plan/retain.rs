@@ -7,9 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::hold;
 use super::rotate::{Draft, Own};
 use super::view::{Double, Standing, View};
-use crate::action::{
-    Action, ArchiveOver, Expired, Hold, Impossible, Keeping, Kept, Reason, Subject,
-};
+use crate::action::{Action, ArchiveOver, Expired, Hold, Keeping, Kept, Reason, Subject};
 use crate::ids::SnapshotId;
 use crate::inventory::{State, TieringStatus};
 use crate::policy::{ArchiveRule, Policy, Schedule, SnapshotPolicy};
@@ -69,22 +67,8 @@ fn tell_unread_tiering(draft: &mut Draft<'_>) {
         policy.enabled && details.schedules.iter().any(|schedule| schedule.archive.is_some())
     };
     for (policy, _) in draft.request.policies.iter().filter(archives) {
-        let subject = Subject { policy: policy.name.clone(), ..Subject::default() };
-        if unread.kind.passes() {
-            draft.hold(subject, Hold::Ec2(unread.message.clone()));
-            continue;
-        }
-        draft.plan.impossible.push(Impossible {
-            scope: draft.request.scope.clone(),
-            operation: "DescribeSnapshotTierStatus",
-            subject,
-            kind: unread.kind,
-            code: unread.code.clone(),
-            message: format!(
-                "{}: without it nothing is moved to the archive tier or deleted from it",
-                unread.message
-            ),
-        });
+        let without = "nothing is moved to the archive tier or deleted from it";
+        draft.tell_unread(policy, "DescribeSnapshotTierStatus", unread, without);
     }
 }
 
@@ -145,20 +129,22 @@ impl Judge<'_> {
             let what = format!("schedule {} of policy {}", own.claim.schedule_text(), policy.name);
             return self.orphan(own, Hold::Unclaimed(what));
         }
-        match self.draft.is_target(own, details) {
-            Some(true) => {}
-            Some(false) if own.claim.instance.is_some() => {
-                return self.left(own, &schedules, Hold::NoTargetInstance);
-            }
-            Some(false) => return self.left(own, &schedules, Hold::NoTarget),
-            None if schedules.iter().all(|schedule| schedule.retain.age.is_none()) => {
-                let is_set = own.claim.instance.is_some();
-                let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
-                return self.left(own, &schedules, why);
-            }
-            None => {}
+        let is_set = own.claim.instance.is_some();
+        let unread = self.draft.request.inventory.instances_unread.as_ref();
+        if let Some(unread) = unread.filter(|_| is_set) {
+            return Verdict::Hold(Hold::InstanceUnknown(unread.message.clone()));
         }
-        self.by_schedules(own, &schedules)
+        match self.draft.is_target(own, details) {
+            Some(false) => {
+                let why = if is_set { Hold::NoTargetInstance } else { Hold::NoTarget };
+                self.left(own, &schedules, why)
+            }
+            None if schedules.iter().all(|schedule| schedule.retain.age.is_none()) => {
+                let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
+                self.left(own, &schedules, why)
+            }
+            Some(true) | None => self.by_schedules(own, &schedules),
+        }
     }
 
     /// It stays while any of its schedules keeps it.
@@ -234,6 +220,7 @@ impl Judge<'_> {
         let left = expired.age.max(standing.out_since).unwrap_or(own.snapshot.start_time);
         let in_archive = own.snapshot.archived;
         let archived_at = tiering.and_then(|tiering| tiering.archived_at);
+        let mut stays = Hold::ArchiveGivenUp;
         let since = match tiering.map(|tiering| tiering.status) {
             _ if in_archive => match archived_at {
                 Some(at) => at,
@@ -244,17 +231,15 @@ impl Judge<'_> {
             }
             // DLM tries for 24 hours.
             Some(TieringStatus::Failed) if now.duration_since(left) >= A_DAY => left,
-            Some(TieringStatus::Restored) => left, // a person's wish
+            Some(TieringStatus::Restored) => {
+                stays = Hold::RestoredFromArchive; // a person's wish
+                left
+            }
             Some(TieringStatus::Failed) | None => return Verdict::Archive(left),
         };
         if let Some(count) = rule.count.map(std::num::NonZeroU32::get) {
-            let of_standard = schedule.retain.count.map_or(0, std::num::NonZeroU32::get);
-            let (rank, most) = if in_archive {
-                (standing.archive_rank, count)
-            } else {
-                (standing.rank, count.saturating_add(of_standard))
-            };
-            if rank > usize::try_from(most).unwrap_or(usize::MAX) {
+            let rank = if in_archive { standing.archive_rank } else { standing.out_rank };
+            if rank > usize::try_from(count).unwrap_or(usize::MAX) {
                 expired.archive = Some(ArchiveOver::Count(rank, count));
             } else if in_archive {
                 let kept = ArchiveOver::Count(rank, count);
@@ -270,7 +255,7 @@ impl Judge<'_> {
         }
         let minimum = usize::try_from(schedule.retain.minimum_count).unwrap_or(usize::MAX);
         match expired.archive {
-            None => Verdict::Hold(Hold::ArchiveGivenUp),
+            None => Verdict::Hold(stays),
             Some(_) if standing.rank <= minimum => Verdict::Keep(vec![Keeping::MinimumCount(
                 name(),
                 standing.rank,

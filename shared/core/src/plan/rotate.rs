@@ -6,11 +6,14 @@ use jiff::Timestamp;
 
 use super::view::View;
 use super::{PoliciesInForce, create, fast, in_order, lock, retain, share};
-use crate::action::{Action, Coverage, Deferred, Held, Hold, Plan, Planned, Reason, Subject};
+use crate::action::{
+    Action, Coverage, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject,
+};
 use crate::ec2::Access;
 use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
-use crate::inventory::{Instance, ScopeInventory, Snapshot, State, TieringStatus, Volume};
+use crate::inventory::{Instance, ScopeInventory, Snapshot, State, TieringStatus, Unread, Volume};
 use crate::policy::{Policy, Selection, SnapshotPolicy};
+use crate::schedule::Slot;
 use crate::tags::Claim;
 
 /// Everything that the plan of a scope follows from.
@@ -59,8 +62,12 @@ pub(super) struct Set {
 pub(super) struct Draft<'a> {
     pub(super) request: Request<'a>,
     pub(super) own: Vec<Own<'a>>,
+    /// The slot of the own snapshot of a volume that began at that time.
+    pub(super) slots_by_start: BTreeMap<(&'a VolumeId, Timestamp), Slot>,
     /// How many snapshots of a volume are being made: EC2 counts failed ones too.
     unfinished: BTreeMap<VolumeId, usize>,
+    /// Volumes that the plan so far makes a snapshot of.
+    pub(super) creating: BTreeSet<VolumeId>,
     pub(super) plan: Plan,
 }
 
@@ -78,11 +85,27 @@ pub fn plan(request: Request<'_>) -> Plan {
     for own in own.iter().filter(|it| matches!(it.snapshot.state, State::Pending | State::Error)) {
         *unfinished.entry(own.snapshot.volume_id.clone()).or_default() += 1;
     }
-    let mut draft = Draft { request, own, unfinished, plan: Plan::default() };
+    let slots_by_start = own
+        .iter()
+        .map(|own| ((&own.snapshot.volume_id, own.snapshot.start_time), own.claim.slot))
+        .collect();
+    let mut draft = Draft {
+        request,
+        own,
+        slots_by_start,
+        unfinished,
+        creating: BTreeSet::new(),
+        plan: Plan::default(),
+    };
+    draft.tell_unread_instances();
+    // Default policies take what nobody else does, so they come last.
+    let is_default =
+        |of: &&(&Policy, &SnapshotPolicy)| matches!(of.1.selection, Selection::Unprotected { .. });
+    let (last, first): (Vec<_>, Vec<_>) = request.policies.iter().partition(is_default);
+    for (policy, details) in first.into_iter().chain(last).filter(|(policy, _)| policy.enabled) {
+        create::plan(&mut draft, policy, details);
+    }
     for (policy, details) in request.policies {
-        if policy.enabled {
-            create::plan(&mut draft, policy, details);
-        }
         draft.cover(policy, details);
     }
     let view = View::of(&draft);
@@ -117,6 +140,22 @@ impl<'a> Draft<'a> {
         details: &'a SnapshotPolicy,
     ) -> impl Iterator<Item = &'a Instance> + use<'a> {
         self.request.inventory.instances.values().filter(|it| details.targets_instance(it))
+    }
+
+    fn tell_unread_instances(&mut self) {
+        let Some(unread) = &self.request.inventory.instances_unread else {
+            return;
+        };
+        for (policy, details) in self.request.policies.iter().filter(|(policy, _)| policy.enabled) {
+            let without = match details.selection {
+                Selection::Instances { .. } => "its instances are left as they are",
+                Selection::Unprotected { exclude_boot_volumes: true, .. } => {
+                    "boot volumes cannot be told, and are not left out"
+                }
+                _ => continue,
+            };
+            self.tell_unread(policy, "DescribeInstances", unread, without);
+        }
     }
 
     /// Every volume that the policy protects, in whichever way.
@@ -164,13 +203,11 @@ impl<'a> Draft<'a> {
     /// Whether the policy still protects what the snapshot is of. `None`: that is gone, or cannot be told from gone.
     pub(super) fn is_target(&self, own: &Own<'_>, details: &SnapshotPolicy) -> Option<bool> {
         let inventory = self.request.inventory;
-        match &own.claim.instance {
-            Some(id) => inventory.instances.get(id).map(|it| details.targets_instance(it)),
-            None => {
-                let volume = inventory.volumes.get(&own.snapshot.volume_id)?;
-                Some(details.targets(volume, inventory.is_boot(&volume.id)))
-            }
+        if let Some(id) = &own.claim.instance {
+            return inventory.instances.get(id).map(|it| details.targets_instance(it));
         }
+        let volume = inventory.volumes.get(&own.snapshot.volume_id)?;
+        Some(details.targets(volume, inventory.is_boot(&volume.id)))
     }
 
     /// The policy of that name, if it targets this scope.
@@ -206,6 +243,29 @@ impl<'a> Draft<'a> {
             || matches!(status, Some(TieringStatus::Archiving | TieringStatus::Archived))
     }
 
+    /// What a policy needs to know and nobody answers: somebody has to act, unless it passes. `without` says what is not
+    /// done meanwhile.
+    pub(super) fn tell_unread(
+        &mut self,
+        policy: &Policy,
+        operation: &'static str,
+        unread: &Unread,
+        without: &str,
+    ) {
+        let subject = Subject { policy: policy.name.clone(), ..Subject::default() };
+        if unread.kind.passes() {
+            return self.hold(subject, Hold::Ec2(unread.message.clone()));
+        }
+        self.plan.impossible.push(Impossible {
+            scope: self.request.scope.clone(),
+            operation,
+            subject,
+            kind: unread.kind,
+            code: unread.code.clone(),
+            message: format!("{}: without it {without}", unread.message),
+        });
+    }
+
     /// A creation, as far as EC2 takes one more of each volume: 5 at once, 1 on `st1` and `sc1`
     /// ([EBS quotas](https://docs.aws.amazon.com/ebs/latest/userguide/ebs-resource-quotas.html)).
     pub(super) fn create(&mut self, action: Action, subject: Subject, reason: Reason) {
@@ -230,7 +290,8 @@ impl<'a> Draft<'a> {
             return self.plan.deferred.push(Deferred { planned, waits_for });
         }
         for id in volumes {
-            *self.unfinished.entry(id).or_default() += 1;
+            *self.unfinished.entry(id.clone()).or_default() += 1;
+            self.creating.insert(id);
         }
         self.act(action, subject, reason);
     }

@@ -5,12 +5,24 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Plan};
 use crate::ec2::CreateSnapshot;
-use crate::inventory::{Guards, Key, Snapshot, State};
+use crate::inventory::{Guards, Snapshot, State};
 use crate::tags;
 use crate::testing::{
-    MEMBER, Rotation, SLOT, VAULT, actions, at, deleted, held, hours_ago, id, map, now, own,
-    policy, schedule, snap, vol, volume,
+    Rotation, SLOT, VAULT, actions, at, deleted, held, hours_ago, id, map, now, own, schedule,
+    snap, vol, volume,
 };
+
+mod archive;
+mod concurrency;
+mod defaults;
+mod fast;
+mod instances;
+mod keep;
+mod locks;
+mod properties;
+mod sets;
+mod sharing;
+mod staying;
 
 fn nightly(more: &Value) -> [Value; 1] {
     [schedule("s", more)]
@@ -400,97 +412,7 @@ fn a_slot_takes_one_place_however_many_snapshots_serve_it() {
     assert_eq!(deleted(&plan), [snap(4)].into());
 }
 
-// ---- share
-
-fn sharing() -> [Value; 1] {
-    nightly(&json!({"ShareRules": [{"TargetAccounts": [VAULT, "444444444444"]}]}))
-}
-
-fn shared_plan(snapshot: Snapshot, shared_with: &[&str]) -> Plan {
-    let mut world = Rotation::new(&sharing(), vec![snapshot]);
-    for account in shared_with {
-        let ids = [snap(1)].into();
-        world.inventory.shared.insert(id(account), ids);
-    }
-    world.good_plan()
-}
-
-#[test]
-fn completed_snapshots_are_shared_with_whom_they_are_not_yet() {
-    let share = format!("ModifySnapshotAttribute {}: completed and not shared yet", snap(1));
-    let record = format!("CreateTags {}: shared, but its tag does not say so", snap(1));
-    let recorded = |it: &mut Snapshot| {
-        let both = format!("{VAULT},444444444444");
-        it.tags.insert(tags::SHARED_WITH.into(), both);
-    };
-    for (snapshot, shared_with, wanted) in [
-        (own(1, "s", 0), &[][..], vec![share.clone()]),
-        (own(1, "s", 0), &[VAULT], vec![share.clone()]),
-        (own(1, "s", 0), &[VAULT, "444444444444"], vec![record]),
-        (with(own(1, "s", 0), recorded), &[VAULT, "444444444444"], vec![]),
-        // The record is for people; EC2 is asked what is true.
-        (with(own(1, "s", 0), recorded), &[], vec![share]),
-        (with(own(1, "s", 0), |it| it.state = State::Other), &[], vec![]),
-    ] {
-        assert_eq!(actions(&shared_plan(snapshot, shared_with)), wanted);
-    }
-    let plan = shared_plan(own(1, "s", 0), &[VAULT]);
-    let Action::ShareSnapshot { accounts, all, .. } = &plan.actions[0].action else {
-        panic!("{:?}", plan.actions);
-    };
-    assert_eq!(*accounts, [id("444444444444")].into());
-    assert_eq!(*all, [id(VAULT), id("444444444444")].into());
-}
-
-#[test]
-fn a_pending_snapshot_is_shared_later() {
-    let plan = shared_plan(with(own(1, "s", 0), |it| it.state = State::Pending), &[]);
-    assert_eq!(actions(&plan), [""; 0]);
-    assert_eq!(plan.deferred.len(), 1);
-    assert_eq!(plan.deferred[0].waits_for, format!("{} is pending", snap(1)));
-}
-
-#[test]
-fn what_leaves_is_not_shared_and_what_is_no_target_is_left_alone() {
-    let mut world = Rotation::new(&sharing(), (0..5).map(|n| own(n, "s", n.into())).collect());
-    let shares = |world: &Rotation| {
-        let plan = world.good_plan();
-        actions(&plan).iter().filter(|it| it.starts_with("Modify")).count()
-    };
-    assert_eq!(shares(&world), 3);
-    world.inventory.volumes.get_mut(&vol(1)).unwrap().tags.clear();
-    assert_eq!(shares(&world), 0);
-    // With its own account a snapshot is shared already.
-    let own_account = nightly(&json!({"ShareRules": [{"TargetAccounts": [MEMBER]}]}));
-    assert_eq!(shares(&Rotation::new(&own_account, vec![own(1, "s", 0)])), 0);
-}
-
-#[test]
-fn a_default_key_is_told_once_per_volume_even_before_its_first_snapshot() {
-    let arn = format!("arn:aws:kms:eu-central-1:{MEMBER}:key/ebs");
-    let sealed =
-        |n: u32, days: i64| with(own(n, "s", days), |it| it.kms_key_id = Some(arn.clone()));
-    for snapshots in [vec![], vec![sealed(1, 0)], vec![sealed(1, 0), sealed(2, 1)]] {
-        let n = snapshots.len();
-        let mut world = Rotation::new(&sharing(), snapshots);
-        world.inventory.volumes.get_mut(&vol(1)).unwrap().kms_key_id = Some(arn.clone());
-        let key = Key {
-            arn: arn.clone(),
-            aws_managed: true,
-            state: "Enabled".into(),
-            usage: "ENCRYPT_DECRYPT".into(),
-            spec: "SYMMETRIC_DEFAULT".into(),
-        };
-        world.inventory.keys.insert(arn.clone(), key);
-        let plan = world.good_plan();
-        assert_eq!(plan.impossible.len(), 1);
-        let told = &plan.impossible[0];
-        assert!(told.message.contains(vol(1).as_str()) && told.message.contains(&arn));
-        assert_eq!(told.subject.snapshot, (n > 0).then(|| snap(1)), "the newest");
-        assert_eq!(held(&plan).len(), n.saturating_sub(1));
-        assert!(actions(&plan).iter().all(|it| it.starts_with("Create")));
-    }
-}
+// ---- the whole plan
 
 #[test]
 fn creations_come_first_and_deletions_last() {
@@ -502,18 +424,4 @@ fn creations_come_first_and_deletions_last() {
     let plan = Rotation::new(&two, snapshots).good_plan();
     let operations: Vec<_> = plan.actions.iter().map(|it| it.action.operation()).collect();
     assert_eq!(operations, ["CreateSnapshot", "ModifySnapshotAttribute", "DeleteSnapshot"]);
-}
-
-#[test]
-fn the_plan_does_not_depend_on_the_order_of_what_was_seen() {
-    let mut world = Rotation::new(&sharing(), (1..9).map(|n| own(n, "s", n.into())).collect());
-    world.documents.push(policy("q", &sharing()));
-    let sorted = |plan: &Plan| {
-        let mut lines = actions(plan);
-        lines.sort();
-        lines
-    };
-    let plan = sorted(&world.good_plan());
-    world.inventory.snapshots.reverse();
-    assert_eq!(sorted(&world.good_plan()), plan);
 }

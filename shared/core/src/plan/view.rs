@@ -13,6 +13,7 @@ use crate::action::Period;
 use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::Schedule;
+use crate::tags;
 
 /// See the module.
 pub(super) struct View {
@@ -39,7 +40,9 @@ pub(super) struct Standing {
     /// From 1, the newest. Those of one slot stand side by side: a slot takes one place, however many snapshots serve
     /// it, and a set that is not complete takes none.
     pub(super) rank: usize,
-    /// As `rank`, among those in the archive tier.
+    /// As `rank`, among those that the standard tier does not keep.
+    pub(super) out_rank: usize,
+    /// As `out_rank`, among those in the archive tier.
     pub(super) archive_rank: usize,
     /// The periods that it is the newest of, as far as `Keep` wants them.
     pub(super) periods: Vec<Period>,
@@ -47,7 +50,7 @@ pub(super) struct Standing {
     pub(super) out_since: Option<Timestamp>,
 }
 
-/// Completed snapshots of one slot.
+/// Completed snapshots of one slot; those of sets that are not whole for themselves.
 struct Generation<'a> {
     start: Timestamp,
     slot: Timestamp,
@@ -73,7 +76,7 @@ impl View {
         for ((_, policy, name), group) in groups {
             let found = draft.policy(policy).and_then(|(_, details)| details.schedule(name));
             let generations = generations(&sets, group);
-            for (id, standing) in stand(&generations, found) {
+            for (id, standing) in stand(&generations, found, draft.request.now) {
                 standings.insert((id.clone(), name.to_owned()), standing);
             }
         }
@@ -87,7 +90,12 @@ impl View {
     /// How the snapshot stands for the schedule; as the newest, where it was not counted.
     pub(super) fn standing(&self, snapshot: &SnapshotId, schedule: &str) -> Standing {
         let found = self.standings.get(&(snapshot.clone(), schedule.to_owned()));
-        found.cloned().unwrap_or(Standing { rank: 1, archive_rank: 1, ..Standing::default() })
+        found.cloned().unwrap_or(Standing {
+            rank: 1,
+            out_rank: 1,
+            archive_rank: 1,
+            ..Standing::default()
+        })
     }
 }
 
@@ -97,66 +105,45 @@ struct Sets<'a>(BTreeMap<super::rotate::Attempt<'a>, Vec<&'a Own<'a>>>);
 impl<'a> Sets<'a> {
     fn of(draft: &'a Draft<'a>) -> Self {
         let mut sets: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
         let mut in_order: Vec<&Own<'_>> = draft.own.iter().collect();
         in_order.sort_by_key(|own| &own.snapshot.id);
         for own in in_order {
-            let mut attempt = own.attempt();
-            // Two sets of one moment: what is there twice stands for itself.
-            if !seen.insert((attempt, &own.snapshot.volume_id)) {
-                attempt.3 = Some(&own.snapshot.id);
-            }
-            sets.entry(attempt).or_default().push(own);
+            sets.entry(own.attempt()).or_default().push(own);
         }
         Self(sets)
     }
 
     fn is_whole(&self, own: &Own<'_>) -> bool {
-        let set = self.0.get(&own.attempt()).map_or(&[][..], Vec::as_slice);
-        set.iter().all(|own| own.snapshot.state == State::Completed)
+        is_whole(self.0.get(&own.attempt()).map_or(&[][..], Vec::as_slice))
     }
 
     /// `CreateSnapshot` has no client token and EC2's reads are eventually consistent, so two runs can both create; and a
     /// set of which one snapshot failed is made anew as a whole. Of those of one slot the oldest whole set stays, or
     /// the one that has most.
     fn doubles(&self) -> BTreeMap<SnapshotId, Double> {
-        let completed = |set: &[&'a Own<'a>]| -> Vec<&'a Own<'a>> {
-            let completed = set.iter().filter(|own| own.snapshot.state == State::Completed);
-            completed.copied().collect()
-        };
-        let is_pending = |set: &[&Own<'_>]| {
-            set.iter().any(|own| matches!(own.snapshot.state, State::Pending | State::Other))
-        };
-        let mut slots: BTreeMap<_, Vec<&Vec<&'a Own<'a>>>> = BTreeMap::new();
+        let mut doubles = BTreeMap::new();
+        let mut slots: BTreeMap<_, Vec<&[&Own<'_>]>> = BTreeMap::new();
         for ((protected, claim, ..), set) in &self.0 {
             slots.entry((protected, claim)).or_default().push(set);
+            doubles.extend(repeated(set));
         }
-        let mut doubles = BTreeMap::new();
         for sets in slots.into_values().filter(|sets| sets.len() > 1) {
             // The map's order is by age.
-            let whole = sets.iter().find(|set| completed(set).len() == set.len());
-            let most = || {
-                sets.iter().rev().filter(|it| !is_pending(it)).max_by_key(|it| completed(it).len())
-            };
+            let whole = sets.iter().find(|set| is_whole(set));
+            let judged = || sets.iter().filter(|set| !is_pending(set));
+            let most = || judged().rev().max_by_key(|set| good(set).len());
             let Some(keeper) = whole.or_else(most) else {
                 continue;
             };
-            let is_whole = whole.is_some();
-            let stays: BTreeMap<&VolumeId, &SnapshotId> = completed(keeper)
-                .into_iter()
-                .map(|own| (&own.snapshot.volume_id, &own.snapshot.id))
-                .collect();
-            for set in sets.iter().filter(|set| !std::ptr::eq(**set, *keeper) && !is_pending(set)) {
-                let other_is_whole = completed(set).len() == set.len();
-                for own in completed(set) {
-                    let Some(stays) = stays.get(&own.snapshot.volume_id) else {
+            let stays = good(keeper);
+            for set in judged().filter(|set| !std::ptr::eq(**set, *keeper)) {
+                let is_same = whole.is_some() && is_whole(set);
+                for (volume, own) in good(set) {
+                    let Some(stays) = stays.get(volume).map(|own| own.snapshot.id.clone()) else {
                         continue;
                     };
-                    let double = if is_whole && other_is_whole {
-                        Double::Younger((*stays).clone())
-                    } else {
-                        Double::OfBrokenSet((*stays).clone())
-                    };
+                    let double =
+                        if is_same { Double::Younger(stays) } else { Double::OfBrokenSet(stays) };
                     doubles.insert(own.snapshot.id.clone(), double);
                 }
             }
@@ -165,21 +152,48 @@ impl<'a> Sets<'a> {
     }
 }
 
+/// The first completed one of every volume.
+fn good<'a>(set: &[&'a Own<'a>]) -> BTreeMap<&'a VolumeId, &'a Own<'a>> {
+    let completed = set.iter().rev().filter(|own| own.snapshot.state == State::Completed);
+    completed.map(|own| (&own.snapshot.volume_id, *own)).collect()
+}
+
+/// Two sets that began at one moment look like one that has its volumes twice.
+fn repeated(set: &[&Own<'_>]) -> Vec<(SnapshotId, Double)> {
+    let first = good(set);
+    let repeats = |own: &&Own<'_>| {
+        let first = &first.get(&own.snapshot.volume_id)?.snapshot.id;
+        let is_other = own.snapshot.state == State::Completed && *first != own.snapshot.id;
+        is_other.then(|| (own.snapshot.id.clone(), Double::Younger(first.clone())))
+    };
+    set.iter().filter_map(repeats).collect()
+}
+
+fn is_pending(set: &[&Own<'_>]) -> bool {
+    set.iter().any(|own| matches!(own.snapshot.state, State::Pending | State::Other))
+}
+
+fn is_whole(set: &[&Own<'_>]) -> bool {
+    set.iter().all(|own| own.snapshot.state == State::Completed) && !is_short(set)
+}
+
+/// Whether a set, by what its snapshots tell, once had more: one has failed and was deleted, or a person deleted it.
+pub(super) fn is_short(set: &[&Own<'_>]) -> bool {
+    let volumes: BTreeSet<&VolumeId> = set.iter().map(|own| &own.snapshot.volume_id).collect();
+    let told = set.iter().map(|own| tags::set_size(&own.snapshot.tags)).max();
+    volumes.len() < told.unwrap_or(0)
+}
+
 /// Newest first.
 fn generations<'a>(sets: &Sets<'_>, group: Vec<&'a Own<'a>>) -> Vec<Generation<'a>> {
-    let mut slots: BTreeMap<Timestamp, Generation<'a>> = BTreeMap::new();
+    let mut slots: BTreeMap<(Timestamp, bool), Generation<'a>> = BTreeMap::new();
     for own in group {
-        let snapshot = own.snapshot;
-        let slot = own.claim.slot.timestamp();
-        let generation = slots.entry(slot).or_insert(Generation {
-            start: snapshot.start_time,
-            slot,
-            is_whole: false,
-            is_archived: false,
-            ids: Vec::new(),
-        });
-        generation.start = generation.start.max(snapshot.start_time);
-        generation.is_whole |= sets.is_whole(own);
+        let (snapshot, slot) = (own.snapshot, own.claim.slot.timestamp());
+        let start = snapshot.start_time;
+        let is_whole = sets.is_whole(own);
+        let new = || Generation { start, slot, is_whole, is_archived: false, ids: Vec::new() };
+        let generation = slots.entry((slot, is_whole)).or_insert_with(new);
+        generation.start = generation.start.max(start);
         generation.is_archived |= snapshot.archived;
         generation.ids.push(&snapshot.id);
     }
@@ -188,45 +202,57 @@ fn generations<'a>(sets: &Sets<'_>, group: Vec<&'a Own<'a>>) -> Vec<Generation<'
     generations
 }
 
+/// What `Keep` wants of these slots. By slot: a night's snapshot that was made after midnight is still that night's.
+fn periods(schedule: &Schedule, slots: BTreeSet<Timestamp>) -> BTreeMap<Timestamp, Vec<Period>> {
+    let Some(keep) = &schedule.retain.keep else {
+        return BTreeMap::new();
+    };
+    let newest_first: Vec<Timestamp> = slots.into_iter().rev().collect();
+    let kept = keep::periods(keep, &schedule.create.time_zone, &newest_first);
+    newest_first.into_iter().zip(kept).collect()
+}
+
 fn stand<'a>(
     generations: &[Generation<'a>],
     schedule: Option<&Schedule>,
+    now: Timestamp,
 ) -> Vec<(&'a SnapshotId, Standing)> {
     let whole: Vec<&Generation<'_>> = generations.iter().filter(|it| it.is_whole).collect();
-    let mut periods = match schedule.and_then(|schedule| Some((schedule, schedule.retain.keep?))) {
-        Some((schedule, keep)) => {
-            // By slot: a night's snapshot that was made after midnight is still that night's.
-            let mut by_slot: Vec<Timestamp> = whole.iter().map(|it| it.slot).collect();
-            by_slot.sort_unstable_by(|a, b| b.cmp(a));
-            let kept = keep::periods(&keep, &schedule.create.time_zone, &by_slot);
-            by_slot.into_iter().zip(kept).collect()
-        }
-        None => BTreeMap::new(),
-    };
+    let slots: BTreeSet<Timestamp> = whole.iter().map(|it| it.slot).collect();
+    let of_whole = schedule.map(|it| periods(it, slots.clone())).unwrap_or_default();
     let count = schedule.map(|schedule| schedule.retain.count.map_or(0, std::num::NonZeroU32::get));
     let count = usize::try_from(count.unwrap_or(0)).unwrap_or(usize::MAX);
-    let (mut newer, mut newer_archived) = (0_usize, 0_usize);
+    let age = schedule.and_then(|schedule| schedule.retain.age);
+    let mut newer = BTreeSet::new(); // slots
+    let (mut newer_out, mut newer_archived) = (0_usize, 0_usize);
     let mut standings = Vec::new();
     for generation in generations {
+        let rank = newer.len() + 1 - usize::from(newer.contains(&generation.slot));
         // The one that stands `count` places before took the last place. Without a count nothing has one, and it is
         // out from its own start.
-        let rank = newer + 1;
         let out_since = rank.checked_sub(count).filter(|index| *index > 0).and_then(|index| {
             if count == 0 { Some(generation.start) } else { Some(whole.get(index - 1)?.start) }
         });
-        let standing = Standing {
-            rank,
-            archive_rank: newer_archived + 1,
-            periods: if generation.is_whole {
-                periods.remove(&generation.slot).unwrap_or_default()
-            } else {
-                Vec::new()
-            },
-            out_since,
+        let periods = match schedule {
+            // It is judged among the others, and takes nothing away from them.
+            Some(schedule) if !generation.is_whole => {
+                let slots = slots.iter().copied().chain([generation.slot]).collect();
+                periods(schedule, slots).remove(&generation.slot)
+            }
+            _ => of_whole.get(&generation.slot).cloned(),
         };
+        let periods = periods.unwrap_or_default();
+        let (out_rank, archive_rank) = (newer_out + 1, newer_archived + 1);
+        if generation.is_whole {
+            newer.insert(generation.slot);
+            let is_young = age.is_some_and(|age| age.after(generation.start) > now);
+            if rank > count && !is_young && periods.is_empty() {
+                newer_out += 1;
+                newer_archived += usize::from(generation.is_archived);
+            }
+        }
+        let standing = Standing { rank, out_rank, archive_rank, periods, out_since };
         standings.extend(generation.ids.iter().map(|id| (*id, standing.clone())));
-        newer += usize::from(generation.is_whole);
-        newer_archived += usize::from(generation.is_whole && generation.is_archived);
     }
     standings
 }

@@ -19,7 +19,7 @@ use crate::tags::{Claim, CopyClaim};
 
 /// One account, with one way into it.
 struct Account<'a> {
-    account: AccountId,
+    id: AccountId,
     access: Access,
     policies: BTreeMap<&'a str, (&'a Policy, &'a SnapshotPolicy)>,
     sources: BTreeMap<Region, Vec<Snapshot>>,
@@ -47,7 +47,7 @@ fn accounts<'a>(scopes: &mut [Scoped<'a>]) -> Vec<Account<'a>> {
         };
         let key = (scoped.scope.account.clone(), scoped.access.clone());
         let account = accounts.entry(key).or_insert_with(|| Account {
-            account: scoped.scope.account.clone(),
+            id: scoped.scope.account.clone(),
             access: scoped.access.clone(),
             policies: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -130,7 +130,7 @@ async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<
     if (context.limits.out_of_time)() {
         let region = account.sources.keys().next().cloned();
         let scope = Scope {
-            account: account.account,
+            account: account.id,
             region: region.unwrap_or_else(|| context.provider.home()),
         };
         let why = "out of time before its copies were looked at; the next run goes on";
@@ -139,12 +139,8 @@ async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<
         return Done { plan, out_of_time: true, ..Done::default() };
     }
     let access = &account.access;
-    let known = Within {
-        account: account.account,
-        access,
-        sources: account.sources,
-        targets: account.targets,
-    };
+    let known =
+        Within { account: account.id, access, sources: account.sources, targets: account.targets };
     let vault = observe::within(context.provider, &copies, known).await;
     let plan = plan::copy::plan(plan::copy::Request {
         policies: &copies,

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod thirty_years;
+
 fn ts(text: &str) -> Timestamp {
     text.parse().unwrap()
 }

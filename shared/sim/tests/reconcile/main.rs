@@ -6,11 +6,21 @@
     reason = "a test that finds something else than it looks for stops there"
 )]
 
+mod both_functions;
+mod broken_sets;
+mod default_policies;
+mod instances;
 mod isolation;
+mod keep;
 mod never;
+mod protection;
 mod retention;
 mod servers;
+mod sharing;
 mod support;
+mod tiers;
 mod twice;
 mod vault;
+mod vault_counts;
+mod within;
 mod worlds;

@@ -8,20 +8,22 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use snapferry_core::ec2::ErrorKind;
 use snapferry_core::event::CopyScope;
 use snapferry_core::ids::{SnapshotId, VolumeId};
 use snapferry_core::inventory::State;
 use snapferry_core::run::Run;
 use snapferry_core::tags::{self, Claim, CopyClaim};
-use snapferry_sim::{Deletion, Fault, Lock, Record, Rng, Sim, drive, interleave};
+use snapferry_sim::{Deletion, Lock, Record, Sim, drive, interleave};
 
+use crate::support::storm::{self, faults};
 use crate::support::{
     HOME, MEMBER, OTHER, VAULT, account, answer_shares, at, copying, every, failure, hours,
     is_good, member, minutes, mutations, policy, rotate, rotation, scope, sweep, target, vault,
 };
 
 const REGIONS: [&str; 2] = ["eu-west-1", HOME];
+/// Where the member's copies within the account go.
+const AWAY: &str = "eu-west-1";
 
 /// A schedule's rules.
 #[derive(Clone, Debug)]
@@ -29,8 +31,16 @@ struct Rules {
     every: u32,
     count: Option<u32>,
     days: Option<u32>,
+    /// `Keep`: days and weeks.
+    keep: Option<(u32, u32)>,
     minimum: usize,
     shared: bool,
+    /// `UnshareInterval`
+    unshare: bool,
+    /// `LockRule`: so many days.
+    lock: Option<u32>,
+    /// A copy within the account, so many kept.
+    copied: Option<u32>,
 }
 
 /// What the policies say at the moment.
@@ -74,17 +84,24 @@ enum Step {
 /// A policy's schedules: DLM wants all by count, or all by age; ours may be by both.
 fn schedules() -> impl Strategy<Value = Vec<Rules>> {
     let hours = prop_oneof![Just(6_u32), Just(12), Just(24)];
-    let rules = (hours, 1_u32..4, 1_u32..4, 1_usize..4, any::<bool>());
+    let limits = (1_u32..4, 1_u32..4, 1_u32..4, 1_usize..4);
+    let lock = prop_oneof![4 => Just(None), 1 => (2_u32..4).prop_map(Some)];
+    let copied = proptest::option::of(1_u32..4);
+    let rules = (hours, limits, any::<bool>(), any::<bool>(), lock, copied);
     let rules = proptest::collection::vec(rules, 1..3);
-    (rules, 0_u8..3).prop_map(|(rules, kind)| {
+    (rules, 0_u8..5).prop_map(|(rules, kind)| {
         let rules = rules.into_iter();
         rules
-            .map(|(every, count, days, minimum, shared)| Rules {
+            .map(|(every, (count, days, weeks, minimum), shared, unshare, lock, copied)| Rules {
                 every,
-                count: (kind != 0).then_some(count),
-                days: (kind != 1).then_some(days),
+                count: matches!(kind, 1 | 2 | 4).then_some(count),
+                days: matches!(kind, 0 | 2).then_some(days),
+                keep: matches!(kind, 3 | 4).then_some((days, weeks)),
                 minimum,
                 shared,
+                unshare: unshare && kind != 0, // an age has to be longer than it
+                lock,
+                copied,
             })
             .collect()
     })
@@ -194,10 +211,24 @@ impl Rules {
             retain["Interval"] = json!(days);
             retain["IntervalUnit"] = json!("DAYS");
         }
+        if let Some((days, weeks)) = self.keep {
+            retain["Keep"] = json!({"Daily": days, "Weekly": weeks});
+        }
         let mut schedule =
             json!({"Name": name, "CreateRule": every(self.every), "RetainRule": retain});
         if self.shared {
             schedule["ShareRules"] = json!([{"TargetAccounts": [VAULT]}]);
+            if self.unshare {
+                schedule["ShareRules"][0]["UnshareInterval"] = json!(1);
+                schedule["ShareRules"][0]["UnshareIntervalUnit"] = json!("DAYS");
+            }
+        }
+        if let Some(days) = self.lock {
+            schedule["LockRule"] = json!({"Mode": "GOVERNANCE", "DurationDays": days});
+        }
+        if let Some(count) = self.copied {
+            schedule["CrossRegionCopyRules"] =
+                json!([{"Target": AWAY, "Encrypted": false, "RetainRule": {"Count": count}}]);
         }
         schedule
     }
@@ -373,8 +404,13 @@ impl Story {
         for deletion in self.sim.take_deletions() {
             let id = &deletion.record.snapshot.id;
             assert!(!self.strangers.contains(id), "{id} is not ours");
+            assert!(!deletion.record.is_locked(self.sim.now()), "{id} is locked");
             let tags = &deletion.record.snapshot.tags;
             if let Some(claim) = CopyClaim::read(tags) {
+                storm::copy_may_go(&deletion, &claim);
+                if !claim.schedules.is_empty() {
+                    continue;
+                }
                 self.copy_may_go(&deletion, &claim);
                 continue;
             }
@@ -514,22 +550,6 @@ fn agree(run: &Run) {
 
 fn older(a: &Record, b: &Record) -> bool {
     (a.snapshot.start_time, &a.snapshot.id) < (b.snapshot.start_time, &b.snapshot.id)
-}
-
-fn faults(seed: u64, chance: u64) -> impl FnMut(&snapferry_sim::Call) -> Fault + Send {
-    let mut rng = Rng(seed);
-    move |call| {
-        if rng.any() % 16 >= chance || call.operation == "GetCallerIdentity" {
-            return Fault::None;
-        }
-        match rng.below(6) {
-            0 => Fault::Refuse(ErrorKind::Throttled, "RequestLimitExceeded"),
-            1 => Fault::Refuse(ErrorKind::AccessDenied, "UnauthorizedOperation"),
-            2 => Fault::NoAnswer,
-            3 => Fault::DoButNoAnswer,
-            n => Fault::StaleRead(n),
-        }
-    }
 }
 
 proptest! {

@@ -42,7 +42,8 @@ impl World<'_> {
                 self.fast(&schedules, zones)
             }
             Action::LockSnapshot(request) => {
-                lockable(snapshot, request, schedules.iter().filter_map(|it| it.lock.as_ref()))
+                let rules = schedules.iter().filter_map(|it| it.lock.as_ref());
+                lockable(snapshot, request, self.facts.now, rules)
             }
             _ => self.archivable(planned, snapshot, &claim, &schedules),
         }

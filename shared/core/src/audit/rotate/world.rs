@@ -10,7 +10,7 @@ use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::{Policy, SnapshotPolicy};
 use crate::schedule::Slot;
-use crate::tags::Claim;
+use crate::tags::{self, Claim};
 
 /// When a snapshot began; the id settles a tie.
 pub(super) type Began<'a> = (Timestamp, &'a SnapshotId);
@@ -28,7 +28,7 @@ pub(super) struct World<'a> {
     pub(super) by_id: BTreeMap<&'a SnapshotId, &'a Snapshot>,
     /// Volume or instance, policy, schedule and slot of everything that did not fail.
     pub(super) serving: BTreeSet<(String, String, String, Slot)>,
-    /// Sets of which a snapshot is not completed, by claim and start.
+    /// Sets of which a snapshot is not completed or not there, by claim and start.
     pub(super) broken: BTreeSet<(Claim, Timestamp)>,
     /// The newest of every volume, whoever made it.
     pub(super) newest: BTreeMap<&'a VolumeId, Began<'a>>,
@@ -59,18 +59,20 @@ impl<'a> World<'a> {
             lines: BTreeMap::new(),
             archived: BTreeMap::new(),
         };
+        world.broken = broken(&facts.inventory.snapshots);
         let mut staying = Vec::new();
         for snapshot in &facts.inventory.snapshots {
             world.by_id.insert(&snapshot.id, snapshot);
             let Some(claim) = Claim::read(&snapshot.tags) else {
                 continue;
             };
-            if claim.instance.is_some() && snapshot.state != State::Completed {
-                world.broken.insert((claim.clone(), snapshot.start_time));
-            }
+            let is_good = match snapshot.state {
+                State::Completed => !world.is_broken(snapshot, &claim),
+                state => state != State::Error,
+            };
             if snapshot.state == State::Completed && !leaving.contains(&snapshot.id) {
                 staying.push((snapshot, claim));
-            } else if snapshot.state != State::Error && snapshot.owner == facts.scope.account {
+            } else if is_good && snapshot.owner == facts.scope.account {
                 world.serves(snapshot, &claim);
             }
         }
@@ -105,6 +107,27 @@ impl<'a> World<'a> {
         claim.instance.is_some() && self.broken.contains(&(claim.clone(), snapshot.start_time))
     }
 
+    /// The slots of its schedule after its own that anything that stays serves.
+    pub(super) fn later(
+        &self,
+        snapshot: &Snapshot,
+        claim: &Claim,
+        schedule: &str,
+    ) -> BTreeSet<Slot> {
+        let served = self.lines.get(&line(snapshot, claim, schedule)).into_iter().flatten();
+        served.map(|(_, slot)| *slot).filter(|slot| *slot > claim.slot).collect()
+    }
+
+    /// What stays of its schedule, newest first.
+    pub(super) fn served<'b>(
+        lines: &'b BTreeMap<Line, Served<'a>>,
+        snapshot: &Snapshot,
+        claim: &Claim,
+        schedule: &str,
+    ) -> &'b [(Began<'a>, Slot)] {
+        lines.get(&line(snapshot, claim, schedule)).map_or(&[], Vec::as_slice)
+    }
+
     /// The slots of a schedule, but for its own, that what stays and is newer serves.
     pub(super) fn newer<'b>(
         lines: &'b BTreeMap<Line, Served<'a>>,
@@ -112,14 +135,32 @@ impl<'a> World<'a> {
         claim: &Claim,
         schedule: &str,
     ) -> BTreeSet<Slot> {
-        let served = lines.get(&line(snapshot, claim, schedule)).map_or(&[][..], Vec::as_slice);
-        let newer = served.iter().take_while(|(other, _)| *other > began(snapshot));
+        let newer = Self::served(lines, snapshot, claim, schedule)
+            .iter()
+            .take_while(|(other, _)| *other > began(snapshot));
         newer.map(|(_, slot)| *slot).filter(|slot| *slot != claim.slot).collect()
     }
 
     pub(super) fn policy(&self, name: &str) -> Option<(&'a Policy, &'a SnapshotPolicy)> {
         self.facts.policies.iter().find(|(policy, _)| policy.name == name).copied()
     }
+}
+
+/// Sets of which not every snapshot is good, or that have fewer than they say.
+fn broken(snapshots: &[Snapshot]) -> BTreeSet<(Claim, Timestamp)> {
+    let mut sets: BTreeMap<(Claim, Timestamp), Vec<&Snapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        if let Some(claim) = Claim::read(&snapshot.tags).filter(|it| it.instance.is_some()) {
+            sets.entry((claim, snapshot.start_time)).or_default().push(snapshot);
+        }
+    }
+    let is_whole = |set: &[&Snapshot]| {
+        let volumes: BTreeSet<&VolumeId> = set.iter().map(|it| &it.volume_id).collect();
+        let told = set.iter().filter_map(|it| it.tags.get(tags::VOLUMES)?.parse().ok()).max();
+        set.iter().all(|it| it.state == State::Completed)
+            && told.is_none_or(|told: usize| told <= volumes.len())
+    };
+    sets.into_iter().filter(|(_, set)| !is_whole(set)).map(|(key, _)| key).collect()
 }
 
 pub(super) fn began(snapshot: &Snapshot) -> Began<'_> {

@@ -241,7 +241,7 @@ impl<'a> Draft<'a> {
         let mut keepings = Vec::new();
         match retain.count.map(NonZeroU32::get) {
             Some(count) if at_most(rank, count) => {
-                keepings.push(Keeping::Count(name(), rank, count))
+                keepings.push(Keeping::Count(name(), rank, count));
             }
             Some(count) => expired.count = expired.count.max(Some((rank, count))),
             None => {}
@@ -251,7 +251,7 @@ impl<'a> Draft<'a> {
             // It was made when the rule had no age: nothing says when its time is over.
             (Some(_), None) => keepings.push(Keeping::Forever(name())),
             (Some(_), Some(at)) if at > self.request.now => {
-                keepings.push(Keeping::Until(name(), at))
+                keepings.push(Keeping::Until(name(), at));
             }
             (Some(_), Some(at)) => expired.age = expired.age.max(Some(at)),
         }

@@ -5,12 +5,17 @@ use serde_json::json;
 
 use crate::action::{Action, Plan};
 use crate::ec2::{Ec2Error, ErrorKind};
+use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Guards, Snapshot, State};
 use crate::tags;
 use crate::testing::{
     AWAY, Copying, HOME, VAULT, actions, copies, copy_of, deleted, held, hours_ago, id, key, now,
     snap, source, vol,
 };
+
+mod counts;
+mod locks;
+mod within;
 
 fn with(mut snapshot: Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
     change(&mut snapshot);
@@ -206,6 +211,33 @@ fn a_key_that_stays_unusable_is_told_for_every_source_that_needs_it() {
         assert_eq!((told.kind, told.code.as_str()), (kind, "Code"));
         assert!(told.message.contains(wanted), "{}", told.message);
     }
+}
+
+/// Does what the plan says: copies are completed at once. Returns what was copied.
+fn apply(world: &mut Copying, plan: &Plan) -> Vec<(SnapshotId, Region)> {
+    let mut copied = Vec::new();
+    for planned in &plan.actions {
+        let account = world.inventory.account.clone();
+        let targets = &mut world.inventory.targets;
+        let n = targets.values().flat_map(|it| &it.copies).map(|it| it.volume_size_gib).max();
+        let n = n.unwrap_or(0).max(1000) + 1;
+        let here = &mut targets.get_mut(&planned.scope.region).unwrap().copies;
+        match &planned.action {
+            Action::CopySnapshot(request) => {
+                copied.push((request.source.clone(), planned.scope.region.clone()));
+                here.push(Snapshot {
+                    owner: account,
+                    volume_size_gib: n, // remembers the last id
+                    start_time: world.now,
+                    tags: request.tags.clone(),
+                    ..copy_of(1, n, 0)
+                });
+            }
+            Action::DeleteSnapshot(id) => here.retain(|it| it.id != *id),
+            _ => {}
+        }
+    }
+    copied
 }
 
 // ---- expire

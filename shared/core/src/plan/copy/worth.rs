@@ -40,7 +40,7 @@ impl Worth {
             for source in sources.iter().filter(|source| is_good(source.state)) {
                 let wanting = draft.request.policies.iter().filter(|it| it.wants(region, source));
                 for rules in wanting.flat_map(|copies| copies.rules_for(region, source)) {
-                    for rule in rules.rules.iter().filter(|rule| counts(rule)) {
+                    for rule in rules.all.iter().filter(|rule| counts(rule)) {
                         let claim = claim_of(region, source, &rules, rule);
                         add(&claim, rule, claim.source_start.unwrap_or(source.start_time));
                     }
@@ -80,7 +80,7 @@ impl Worth {
         now: Timestamp,
     ) -> Option<Hold> {
         let mut ended = None;
-        for rule in &rules.rules {
+        for rule in &rules.all {
             let retain = rule.retain.as_ref()?;
             let (rank, is_kept) = self
                 .standings

@@ -64,3 +64,12 @@ pub(crate) fn line(record: &Record, now: Timestamp) -> String {
 pub(crate) fn lines_of(sim: &Sim, volume: &VolumeId) -> Vec<String> {
     of_volume(sim, volume).iter().map(|record| line(record, sim.now())).collect()
 }
+
+/// How often each source was copied to each Region, since the journal was last taken.
+pub(crate) fn times_copied(sim: &Sim) -> BTreeMap<(String, String), usize> {
+    let mut times = BTreeMap::new();
+    for call in sim.take_journal().into_iter().filter(|it| it.operation == "CopySnapshot") {
+        *times.entry((call.object, call.scope.region.to_string())).or_default() += 1;
+    }
+    times
+}
