@@ -92,21 +92,21 @@ fn a_missing_permission_names_itself_and_stops_nothing_else() -> Result<()> {
 
 #[test]
 fn the_deadline_ends_a_run_in_good_order_and_the_next_goes_on() -> Result<()> {
-    let stage = stage_with_volumes("deadline", 60)?;
+    let stage = stage_with_volumes("deadline", 90)?;
     let policy = nightly(&[HOME], &json!({"Count": 2}));
     let hurried =
-        stage.function_with("rotate-snapshots", vec![("POLICIES", policy.to_string())], 6)?;
+        stage.function_with("rotate-snapshots", vec![("POLICIES", policy.to_string())], 9)?;
     stage.aws.post("faults", &json!({"action": "CreateSnapshot", "delay": 1.0}))?;
     let report = hurried.invoke(&night(1))?.report()?;
     assert_eq!(report["Status"], "Incomplete");
     let (made, left) = (count(&report, "CreateSnapshot"), count(&report, "Deferred"));
-    assert!(made > 0 && left > 0 && made + left == 60, "{made} made, {left} left");
+    assert!(made > 0 && left > 0 && made + left == 90, "{made} made, {left} left");
     stage.aws.clear("faults")?;
     let rotate = stage.function("rotate-snapshots", &policy)?;
     let report = rotate.invoke(&night(1))?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), left);
     let made = per_volume_and_slot(&stage.aws.snapshots()?);
-    assert_eq!((made.len(), made.values().max()), (60, Some(&1)));
+    assert_eq!((made.len(), made.values().max()), (90, Some(&1)));
     Ok(())
 }
 

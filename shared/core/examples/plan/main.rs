@@ -50,7 +50,7 @@ fn run(policy: &str, inventory: &str, now: &str) -> Result<String, Box<dyn Error
         .map_err(|err| format!("{inventory}: {}", Chain(&*err)))?;
     let documents = documents(&text_of(policy)?);
     if let Some(invalid) = documents.invalid.first() {
-        let all: Vec<String> = documents.invalid.iter().map(|it| explain::invalid(it)).collect();
+        let all: Vec<String> = documents.invalid.iter().map(explain::invalid).collect();
         return Err(if documents.invalid.len() == 1 {
             explain::invalid(invalid).into()
         } else {

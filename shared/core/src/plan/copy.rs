@@ -7,21 +7,21 @@ use jiff::Timestamp;
 
 use super::{PoliciesInForce, by_age, in_order};
 use crate::action::{Action, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject};
-use crate::description;
-use crate::ec2::{Access, CopySnapshot};
+use crate::ec2::Access;
 use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
-use crate::schedule::Slot;
 use crate::tags::{self, Claim, CopyClaim};
 use expire::retry_after;
 use key::{KeyProblem, key_problem};
+use request::{claim_of, request_of, subject_of};
 use worth::Worth;
 
 mod cover;
 mod expire;
 mod key;
 mod locks;
+mod request;
 #[cfg(test)]
 mod tests;
 mod worth;
@@ -347,81 +347,5 @@ impl Copy<'_> {
     /// Retention goes by what EC2 tells, never by what a description says.
     fn age_key(&self) -> (Timestamp, Timestamp, &SnapshotId) {
         (self.data_time(), self.snapshot.start_time, &self.snapshot.id)
-    }
-}
-
-fn claim_of(region: &Region, source: &Snapshot, rules: &Rules<'_>, rule: &CopyRule) -> CopyClaim {
-    let described = description::read(&source.description);
-    let volume = described
-        .as_ref()
-        .and_then(|described| described.volume.as_ref())
-        .filter(|_| source.volume_id.is_placeholder())
-        .unwrap_or(&source.volume_id);
-    CopyClaim {
-        policy: rules.policy.name.clone(),
-        rule: rule.name.clone(),
-        schedules: rules.schedules.clone(),
-        source_snapshot: source.id.clone(),
-        source_account: source.owner.clone(),
-        source_region: region.clone(),
-        source_volume: volume.clone(),
-        source_start: Some(Slot::new(source.start_time).timestamp()),
-        slot: described.as_ref().map(|described| described.slot),
-    }
-}
-
-fn subject_of(claim: &CopyClaim) -> Subject {
-    Subject {
-        policy: claim.policy.clone(),
-        schedule: claim.rule.clone(),
-        slot: claim.slot,
-        volume: Some(claim.source_volume.clone()),
-        instance: None,
-        snapshot: None,
-        source: Some(claim.source_snapshot.clone()),
-    }
-}
-
-/// Of several rules the copy gets the longest expiry, all tags, and the shortest completion time.
-fn request_of(
-    claim: &CopyClaim,
-    source: &Snapshot,
-    rules: &Rules<'_>,
-    rule: &CopyRule,
-    now: Timestamp,
-) -> CopySnapshot {
-    let mut tags = claim.write();
-    // Beside one that keeps it for ever there is no expiry; beside one that counts there is, as in a rule that does both.
-    let is_for_ever = rules.all.iter().any(|rule| rule.retain.is_none());
-    let ages = rules.all.iter().filter_map(|rule| Some(rule.retain.as_ref()?.age?.after(now)));
-    if let Some(expires_at) = ages.max().filter(|_| !is_for_ever) {
-        tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
-    }
-    for rule in &rules.all {
-        tags.extend(rule.tags_to_add.clone());
-    }
-    if rules.all.iter().any(|rule| rule.copy_tags) {
-        let mut of_source = source.tags.clone();
-        of_source.retain(|key, _| !tags.contains_key(key));
-        let room = tags::MAX_TAGS.saturating_sub(tags.len());
-        tags.extend(tags::copyable(&of_source, room));
-    }
-    CopySnapshot {
-        source: source.id.clone(),
-        source_region: claim.source_region.clone(),
-        description: description::of_copy(
-            &source.id,
-            &source.owner,
-            &claim.source_region,
-            &source.description,
-        ),
-        encrypted: rule.encrypted,
-        kms_key: rule.cmk_arn.clone(),
-        completion_duration_minutes: rules
-            .all
-            .iter()
-            .filter_map(|rule| rule.completion_duration_minutes)
-            .min(),
-        tags,
     }
 }

@@ -156,7 +156,7 @@ fn the_time_of_day_does_not_drift() {
 }
 
 #[test]
-fn exclusions() {
+fn what_is_excluded_is_left_alone() {
     let sim = sim();
     let server = server(&sim, &member(), &[], 1);
     let slow = volume_of_type(&sim, &member(), "sc1", &[]);

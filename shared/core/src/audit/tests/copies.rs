@@ -75,6 +75,11 @@ fn a_copy_within_an_account_is_of_the_schedules_that_made_its_source() {
     let other = "the source is of another schedule";
     assert_eq!(refused(request(2, "a,b"), none), other);
     assert_eq!(refused(request(2, "b"), none), other);
+    let of_other = |it: &mut Copying| {
+        let source = &mut it.inventory.sources.get_mut(&id(HOME)).unwrap()[0];
+        source.tags.insert(tags::POLICY.into(), "q".into());
+    };
+    assert_eq!(refused(request(1, "a"), of_other), other);
     let no_rule = "its policy has no such rule";
     assert_eq!(refused(request(1, "a,c"), none), no_rule);
     assert_eq!(refused(request(3, "c"), none), no_rule);

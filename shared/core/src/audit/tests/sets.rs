@@ -154,7 +154,9 @@ fn a_set_that_is_not_complete_counts_for_nothing() {
 fn one_of_two_sets_of_a_slot_may_go() {
     fn again(it: &mut Rotation) {
         let mut again = set(5, 1, &[1, 2]);
-        again.iter_mut().for_each(|it| it.start_time += jiff::SignedDuration::from_secs(60));
+        for it in &mut again {
+            it.start_time += jiff::SignedDuration::from_secs(60);
+        }
         it.inventory.snapshots.extend(again);
     }
     assert_eq!(deleting(&[51, 52], &[1], again), "");
@@ -187,7 +189,7 @@ fn one_of_two_sets_of_a_slot_may_go() {
 fn of_an_instance_that_has_left_only_its_own_expiry_counts() {
     let own_expiry = "its policy is gone and its own expiry is not over";
     for change in [(|it| it.inventory.instances.clear()) as fn(&mut Rotation), |it| {
-        it.inventory.instances.get_mut(&ins(1)).unwrap().tags.clear()
+        it.inventory.instances.get_mut(&ins(1)).unwrap().tags.clear();
     }] {
         assert_eq!(deleting(&[21], &[1, 2], change), own_expiry);
     }

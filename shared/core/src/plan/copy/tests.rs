@@ -317,6 +317,9 @@ fn of_two_that_are_the_same_the_younger_goes_and_the_older_not_with_it() {
     let twins = vec![copy_of(1, 2, 1), copy_of(1, 3, 60), copy_of(1, 4, 59)];
     let mut world = Copying::new(vec![], twins);
     assert_eq!(deleted(&world.good_plan()), [snap(2), snap(4)].into());
+    // Nor where it is not the last.
+    world.target().copies.push(copy_of(9, 5, 1));
+    assert_eq!(deleted(&world.good_plan()), [snap(2), snap(4)].into());
     world.inventory.whole = false;
     assert_eq!(deleted(&world.good_plan()), [].into(), "an event that names nothing");
 }

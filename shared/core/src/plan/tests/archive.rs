@@ -328,3 +328,19 @@ fn what_the_standard_tier_keeps_takes_no_place_in_the_archive() {
     tiering(&mut world, 5, TieringStatus::Failed);
     assert_eq!(deleted(&world.good_plan()), [snap(5)].into());
 }
+
+#[test]
+fn what_is_exactly_so_old_has_left_the_standard_tier() {
+    let mut world = months(&archiving(&days(60), &json!({"Count": 1})), &[1, 2, 3], &[]);
+    tiering(&mut world, 3, TieringStatus::Failed);
+    assert_eq!(deleted(&world.good_plan()), [snap(3)].into());
+}
+
+#[test]
+fn what_goes_to_the_archive_takes_its_place_once_it_is_there() {
+    let rule = archiving(&json!({"Count": 0}), &json!({"Count": 1}));
+    let world = months(&rule, &[1, 2], &[(2, 59)]);
+    assert_eq!(done(&world), [to_archive(1, days_ago(30))]);
+    let world = months(&rule, &[1, 2], &[(1, 0), (2, 59)]);
+    assert_eq!(deleted(&world.good_plan()), [snap(2)].into());
+}

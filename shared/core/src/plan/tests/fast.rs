@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::nightly;
 use crate::ec2::ErrorKind;
-use crate::inventory::{Snapshot, State, Unread};
+use crate::inventory::{Guards, Snapshot, State, Unread};
 use crate::tags;
 use crate::testing::{Rotation, actions, deleted, held, own, schedule, server, set, snap, vol};
 
@@ -147,7 +147,9 @@ fn what_leaves_is_made_slow_first() {
     // Of two that are the same, too, and of what a set has too many.
     let mut sets = server(&fast(&json!({"Count": 9}), &json!([A]), 9), set(1, 0, &[1, 2]));
     let mut younger = set(2, 0, &[1, 2]);
-    younger.iter_mut().for_each(|it| it.start_time += jiff::SignedDuration::from_secs(9));
+    for it in &mut younger {
+        it.start_time += jiff::SignedDuration::from_secs(9);
+    }
     sets.inventory.snapshots.extend(younger);
     let all: Vec<&Snapshot> = sets.inventory.snapshots.iter().collect();
     sets.inventory.fast_restores = Ok(all.iter().map(|it| (it.id.clone(), in_a())).collect());
@@ -188,4 +190,19 @@ fn where_it_cannot_be_read_it_is_told_and_the_rest_goes_on() {
         let plan = world(ErrorKind::Throttled, by_id);
         assert_eq!((plan.impossible.len(), held(&plan)), (0, vec![": no answer".to_owned()]));
     }
+}
+
+#[test]
+fn what_is_one_too_many_or_no_target_any_more_is_slow() {
+    let rule = nightly(&fast(&json!({"Count": 1}), &json!([A]), 9));
+    let mut younger = own(2, "s", 0);
+    younger.start_time += jiff::SignedDuration::from_secs(1);
+    let mut world = Rotation::new(&rule, vec![own(1, "s", 0), younger]);
+    // It cannot go yet.
+    let images = [(snap(2), "ami-1".to_owned())].into();
+    world.inventory.guards = Ok(Guards { images, ..Guards::default() });
+    assert_eq!(actions(&world.good_plan()), [enable(1, A)]);
+    world.inventory.fast_restores = Ok([(snap(1), [A.to_owned()].into())].into());
+    world.inventory.volumes.get_mut(&vol(1)).unwrap().tags.clear();
+    assert_eq!(actions(&world.good_plan()), [disable(1, A)]);
 }

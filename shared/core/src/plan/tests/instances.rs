@@ -175,17 +175,21 @@ fn variable_tags_are_filled_in() {
 }
 
 #[test]
-fn where_there_is_no_room_the_size_is_not_told() {
-    let n_told = |n: u32| {
-        let more: Vec<Value> = (0..n).map(|n| json!({"Key": n.to_string(), "Value": ""})).collect();
-        let tags = made(&server(&json!({"TagsToAdd": more}), vec![])).tags;
-        assert!(tags.len() < tags::MAX_TAGS);
-        tags.contains_key(tags::VOLUMES)
+fn the_size_is_told_unless_schedules_that_coincide_leave_no_room() {
+    let more = |from: u32, n: u32| -> Vec<Value> {
+        (from..from + n).map(|n| json!({"Key": n.to_string(), "Value": ""})).collect()
     };
-    assert_eq!((n_told(43), n_told(44)), (true, true));
-    let aged = json!({"RetainRule": {"Interval": 9, "IntervalUnit": "DAYS"}, "TagsToAdd":
-        (0..44).map(|n| json!({"Key": n.to_string(), "Value": ""})).collect::<Vec<_>>()});
-    assert!(!made(&server(&aged, vec![])).tags.contains_key(tags::VOLUMES));
+    let full =
+        json!({"RetainRule": {"Interval": 9, "IntervalUnit": "DAYS"}, "TagsToAdd": more(0, 43)});
+    let mut world = server(&full, vec![]);
+    let tags = made(&world).tags;
+    assert!(tags.contains_key(tags::VOLUMES));
+    assert_eq!(tags.len() + 1, tags::MAX_TAGS, "one is for the record of shares");
+    let mut second = full.clone();
+    second["TagsToAdd"] = json!(more(43, 1));
+    world.documents[0]["PolicyDetails"]["Schedules"] =
+        json!([schedule("s", &full), schedule("t", &second)]);
+    assert!(!made(&world).tags.contains_key(tags::VOLUMES));
 }
 
 #[test]

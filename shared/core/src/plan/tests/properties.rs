@@ -240,7 +240,9 @@ fn decided(plan: &Plan) -> Vec<SnapshotId> {
 fn sorted(plan: &Plan) -> [Vec<String>; 4] {
     let deferred = plan.deferred.iter().map(|it| it.waits_for.clone()).collect();
     let mut all = [actions(plan), held(plan), kept(plan), deferred];
-    all.iter_mut().for_each(|lines| lines.sort());
+    for lines in &mut all {
+        lines.sort();
+    }
     all
 }
 

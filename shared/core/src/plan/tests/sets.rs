@@ -227,3 +227,14 @@ fn what_a_second_attempt_left_over_gives_its_slot_no_younger_place() {
     world.inventory.snapshots.extend(again);
     assert_eq!(deleted(&world.good_plan()), all_of(&[3]));
 }
+
+#[test]
+fn what_waits_of_a_slot_that_another_set_serves_stays_with_it() {
+    // The first attempt is half in the recycle bin, the second is whole.
+    let mut world = nights(&json!({"Count": 1}), &[1, 2]);
+    member(&mut world, 11).state = State::Other;
+    world.inventory.snapshots.extend(later(set(5, 1, &[1, 2]), 60));
+    let plan = world.good_plan();
+    assert_eq!(deleted(&plan), all_of(&[2]));
+    assert!(kept(&plan).contains(&format!("{}: s: number 1 of the newest 1", snap(12))));
+}

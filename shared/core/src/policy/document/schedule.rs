@@ -21,9 +21,10 @@ pub(super) struct Policywide {
 }
 
 impl Policywide {
-    /// The tags of our own on a snapshot: policy, schedule, slot, expires-at, shared-with; and instance.
+    /// The tags of our own on a snapshot: policy, schedule, slot, expires-at, shared-with; and of a set
+    /// instance and volumes.
     fn our_tags(self) -> usize {
-        if self.instances { 6 } else { 5 }
+        if self.instances { 7 } else { 5 }
     }
 }
 

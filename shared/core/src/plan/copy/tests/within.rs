@@ -44,7 +44,7 @@ fn line(n: u32, region: &str) -> String {
 fn what_the_schedule_made_is_copied() {
     let by = |n: u32, schedules: &str, policy: &str| {
         with(own(n, schedules, n.into()), |it| {
-            drop(it.tags.insert(tags::POLICY.into(), policy.into()))
+            drop(it.tags.insert(tags::POLICY.into(), policy.into()));
         })
     };
     let sources = vec![
@@ -144,7 +144,7 @@ fn tags_are_copied_where_any_rule_says_so_as_far_as_they_fit() {
 }
 
 /// After so many days, what of the copies of last night's snapshot is still there.
-fn left_after(rules: [Value; 2], n_days: i64) -> (Option<String>, usize) {
+fn left_after(rules: &[Value; 2], n_days: i64) -> (Option<String>, usize) {
     let schedules = [copying("a", &rules[..1]), copying("b", &rules[1..])];
     let mut world = Copying::within(&schedules, vec![own(1, "a,b", 0)]);
     let plan = world.good_plan();
@@ -172,10 +172,10 @@ fn beside_a_rule_that_counts_an_age_ends_too() {
     let count = json!({"RetainRule": {"Count": 2}});
     let age = || to(AWAY, &days(3));
     let expiry = Some("2026-11-25T02:05:00Z".to_owned());
-    assert_eq!(left_after([age(), to(AWAY, &count)], 2), (expiry.clone(), 1));
-    assert_eq!(left_after([age(), to(AWAY, &count)], 3), (expiry, 0));
-    assert_eq!(left_after([age(), to(AWAY, &json!({}))], 9), (None, 1), "one keeps for ever");
-    assert_eq!(left_after([to(AWAY, &count), to(AWAY, &count)], 0), (None, 0));
+    assert_eq!(left_after(&[age(), to(AWAY, &count)], 2), (expiry.clone(), 1));
+    assert_eq!(left_after(&[age(), to(AWAY, &count)], 3), (expiry, 0));
+    assert_eq!(left_after(&[age(), to(AWAY, &json!({}))], 9), (None, 1), "one keeps for ever");
+    assert_eq!(left_after(&[to(AWAY, &count), to(AWAY, &count)], 0), (None, 0));
 }
 
 /// A copy of source 1 by policy `p`, rule `eu-west-1` and these schedules, which expired an hour ago.
@@ -213,7 +213,7 @@ fn each_function_leaves_the_others_copies_alone() {
     let mut vault = Copying::new(vec![source(7, 1)], vec![copy_of(2, 12, 50), copy_of(1, 11, 1)]);
     let of_rotation = |n: u32, source: u32, hours: i64| {
         with(copy_of(source, n, hours), |it| {
-            drop(it.tags.insert(tags::SCHEDULE.into(), "s".into()))
+            drop(it.tags.insert(tags::SCHEDULE.into(), "s".into()));
         })
     };
     vault.target().copies.extend([of_rotation(13, 7, 60), of_rotation(14, 2, 60)]);

@@ -11,40 +11,101 @@ use super::super::read;
 use super::{copies, instances, is_current, monthly, snapshots, unprotected, with};
 
 /// Which test shows that a member is honoured: that of the longest path here that the member's begins with.
-const BY: [(&str, &str); 33] = [
+const BY: [(&str, &str); 49] = [
     ("ExecutionRoleArn", "a_published_snapshot_policy_says_what_it_says"),
     ("Description", "every_envelope_is_opened"),
-    ("State", "form_is_free"),
+    ("State", "a_disabled_policy_does_nothing_and_is_covered"),
     ("Tags", "every_envelope_is_opened"),
     ("DefaultPolicy", "a_default_policy_has_defaults"),
-    ("CreateInterval", "a_default_policy_is_read_from_the_request"),
-    ("RetainInterval", "a_default_policy_is_read_from_the_request"),
+    ("CreateInterval", "intervals_hold_for_sixty_days"),
+    ("RetainInterval", "they_go_by_age_and_the_last_one_stays"),
     ("CopyTags", "a_default_policy_is_read_from_the_request"),
-    ("ExtendDeletion", "a_default_policy_is_read_from_the_request"),
-    ("CrossRegionCopyTargets", "a_default_policy_is_read_from_the_request"),
-    ("Exclusions", "a_default_policy_is_read_from_the_request"),
+    ("ExtendDeletion", "they_go_by_age_and_the_last_one_stays"),
+    ("CrossRegionCopyTargets", "copies_in_other_regions_expire_as_the_snapshots_do"),
+    ("Exclusions", "what_is_excluded_is_left_alone"),
     ("PolicyDetails", "every_envelope_is_opened"),
     ("PolicyDetails.PolicyType", "the_type_is_told_from_the_members"),
-    ("PolicyDetails.ResourceTypes", "a_policy_for_instances_says_what_it_says"),
+    ("PolicyDetails.ResourceTypes", "an_instance_is_taken_by_one_call"),
     ("PolicyDetails.ResourceLocations", "form_is_free"),
-    ("PolicyDetails.TargetTags", "a_published_snapshot_policy_says_what_it_says"),
-    ("PolicyDetails.Schedules", "a_published_snapshot_policy_says_what_it_says"),
-    ("PolicyDetails.Schedules[].VariableTags", "a_policy_for_instances_says_what_it_says"),
+    ("PolicyDetails.TargetTags", "who_is_snapshotted"),
+    (
+        "PolicyDetails.Schedules",
+        "coinciding_schedules_share_one_snapshot_and_only_what_lacks_is_made",
+    ),
+    (
+        "PolicyDetails.Schedules[].CopyTags",
+        "a_new_snapshot_carries_its_claim_its_expiry_and_the_users_tags",
+    ),
+    (
+        "PolicyDetails.Schedules[].TagsToAdd",
+        "a_new_snapshot_carries_its_claim_its_expiry_and_the_users_tags",
+    ),
+    ("PolicyDetails.Schedules[].VariableTags", "variable_tags_are_filled_in"),
+    ("PolicyDetails.Schedules[].CreateRule", "a_slot_is_served_by_what_is_or_may_become_good"),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Interval",
+        "every_interval_counts_from_its_start_in_both_directions",
+    ),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Times",
+        "wall_clock_times_are_another_librarys_over_thirty_years",
+    ),
+    (
+        "PolicyDetails.Schedules[].CreateRule.CronExpression",
+        "cron_is_another_librarys_over_thirty_years",
+    ),
     ("PolicyDetails.Schedules[].CreateRule.Location", "form_is_free"),
-    ("PolicyDetails.Schedules[].FastRestoreRule", "a_fast_restore_rule_says_what_it_says"),
-    ("PolicyDetails.Schedules[].CrossRegionCopyRules", "copies_in_the_account_say_what_they_say"),
-    ("PolicyDetails.Schedules[].ShareRules", "sharing_ends_before_retention_does"),
-    ("PolicyDetails.Schedules[].ArchiveRule", "an_archive_rule_says_what_it_says"),
-    ("PolicyDetails.Parameters", "a_policy_for_instances_says_what_it_says"),
-    ("PolicyDetails.EventSource", "a_published_event_policy_says_what_it_says"),
-    ("PolicyDetails.Actions", "a_published_event_policy_says_what_it_says"),
-    ("PolicyDetails.PolicyLanguage", "a_default_policy_says_what_it_says"),
-    ("PolicyDetails.ResourceType", "a_default_policy_says_what_it_says"),
-    ("PolicyDetails.CreateInterval", "a_default_policy_says_what_it_says"),
-    ("PolicyDetails.RetainInterval", "a_default_policy_says_what_it_says"),
+    ("PolicyDetails.Schedules[].RetainRule", "rules_keep_what_they_say"),
+    ("PolicyDetails.Schedules[].RetainRule.Interval", "ages_are_another_librarys"),
+    ("PolicyDetails.Schedules[].FastRestoreRule", "the_newest_or_the_young_are_fast"),
+    (
+        "PolicyDetails.Schedules[].FastRestoreRule.Availability",
+        "zones_are_this_regions_and_a_persons_own_stay",
+    ),
+    (
+        "PolicyDetails.Schedules[].CrossRegionCopyRules",
+        "every_snapshot_is_copied_once_to_each_region_and_expires_there",
+    ),
+    (
+        "PolicyDetails.Schedules[].CrossRegionCopyRules[].CopyTags",
+        "tags_are_copied_where_any_rule_says_so_as_far_as_they_fit",
+    ),
+    (
+        "PolicyDetails.Schedules[].CrossRegionCopyRules[].CmkArn",
+        "copies_within_the_account_have_their_own_key_tags_and_end",
+    ),
+    (
+        "PolicyDetails.Schedules[].CrossRegionCopyRules[].Encrypted",
+        "copies_within_the_account_have_their_own_key_tags_and_end",
+    ),
+    (
+        "PolicyDetails.Schedules[].ShareRules",
+        "completed_snapshots_are_shared_with_whom_they_are_not_yet",
+    ),
+    (
+        "PolicyDetails.Schedules[].ShareRules[].Unshare",
+        "the_right_accounts_lose_it_when_their_time_is_over",
+    ),
+    ("PolicyDetails.Schedules[].ArchiveRule", "three_years_by_age"),
+    (
+        "PolicyDetails.Schedules[].ArchiveRule.RetainRule.RetentionArchiveTier.Count",
+        "three_years_by_count",
+    ),
+    ("PolicyDetails.Parameters", "what_parameters_exclude_is_in_no_set"),
+    ("PolicyDetails.EventSource", "what_no_policy_wants_is_held_with_the_reason"),
+    ("PolicyDetails.Actions", "a_share_becomes_one_copy_per_rule"),
+    (
+        "PolicyDetails.Actions[].CrossRegionCopy[].RetainRule",
+        "copies_expire_but_never_the_newest_of_a_volume",
+    ),
+    ("PolicyDetails.PolicyLanguage", "intervals_hold_for_sixty_days"),
+    ("PolicyDetails.ResourceType", "intervals_hold_for_sixty_days"),
+    ("PolicyDetails.CreateInterval", "intervals_hold_for_sixty_days"),
+    ("PolicyDetails.RetainInterval", "they_go_by_age_and_the_last_one_stays"),
     ("PolicyDetails.CopyTags", "a_default_policy_says_what_it_says"),
-    ("PolicyDetails.CrossRegionCopyTargets", "a_default_policy_says_what_it_says"),
-    ("PolicyDetails.Ex", "a_default_policy_says_what_it_says"), // ExtendDeletion, Exclusions
+    ("PolicyDetails.CrossRegionCopyTargets", "copies_in_other_regions_expire_as_the_snapshots_do"),
+    ("PolicyDetails.ExtendDeletion", "they_go_by_age_and_the_last_one_stays"),
+    ("PolicyDetails.Exclusions", "what_is_excluded_is_left_alone"),
 ];
 
 /// Members, or values of them, that change nothing, and what is said of them.
@@ -321,7 +382,10 @@ fn every_member_of_dlm_is_honoured_or_refused() {
 /// The test that shows what the member does, which there is.
 fn test_of(path: &str, sources: &str) -> &'static str {
     let name = longest(&BY, path);
-    assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    let is_test = ["", "    "] // a property's is in a macro
+        .iter()
+        .any(|indent| sources.contains(&format!("#[test]\n{indent}fn {name}(")));
+    assert!(is_test, "there is no test {name}");
     name
 }
 

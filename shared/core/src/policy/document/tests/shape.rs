@@ -160,7 +160,7 @@ struct Schedule {
     #[schemars(length(min = 1, max = 45))]
     tags_to_add: Option<Vec<OwnTag>>,
     /// Tags whose value is known when the snapshot is made. Policies for instances only.
-    #[schemars(length(min = 1, max = 44))]
+    #[schemars(length(min = 1, max = 43))]
     variable_tags: Option<Vec<VariableTag>>,
     /// Without it, every run creates.
     create_rule: Option<CreateRule>,

@@ -1,0 +1,94 @@
+//! What a copy is asked for with: its lineage, tags and expiry.
+
+use jiff::Timestamp;
+
+use super::Rules;
+use crate::action::Subject;
+use crate::description;
+use crate::ec2::CopySnapshot;
+use crate::ids::Region;
+use crate::inventory::Snapshot;
+use crate::policy::CopyRule;
+use crate::schedule::Slot;
+use crate::tags::{self, CopyClaim};
+
+pub(super) fn claim_of(
+    region: &Region,
+    source: &Snapshot,
+    rules: &Rules<'_>,
+    rule: &CopyRule,
+) -> CopyClaim {
+    let described = description::read(&source.description);
+    let volume = described
+        .as_ref()
+        .and_then(|described| described.volume.as_ref())
+        .filter(|_| source.volume_id.is_placeholder())
+        .unwrap_or(&source.volume_id);
+    CopyClaim {
+        policy: rules.policy.name.clone(),
+        rule: rule.name.clone(),
+        schedules: rules.schedules.clone(),
+        source_snapshot: source.id.clone(),
+        source_account: source.owner.clone(),
+        source_region: region.clone(),
+        source_volume: volume.clone(),
+        source_start: Some(Slot::new(source.start_time).timestamp()),
+        slot: described.as_ref().map(|described| described.slot),
+    }
+}
+
+pub(super) fn subject_of(claim: &CopyClaim) -> Subject {
+    Subject {
+        policy: claim.policy.clone(),
+        schedule: claim.rule.clone(),
+        slot: claim.slot,
+        volume: Some(claim.source_volume.clone()),
+        instance: None,
+        snapshot: None,
+        source: Some(claim.source_snapshot.clone()),
+    }
+}
+
+/// Of several rules the copy gets the longest expiry, all tags, and the shortest completion time.
+pub(super) fn request_of(
+    claim: &CopyClaim,
+    source: &Snapshot,
+    rules: &Rules<'_>,
+    rule: &CopyRule,
+    now: Timestamp,
+) -> CopySnapshot {
+    let mut tags = claim.write();
+    // Beside one that keeps it for ever there is no expiry; beside one that counts there is, as in a rule that does both.
+    let is_for_ever = rules.all.iter().any(|rule| rule.retain.is_none());
+    let ages = rules.all.iter().filter_map(|rule| Some(rule.retain.as_ref()?.age?.after(now)));
+    if let Some(expires_at) = ages.max().filter(|_| !is_for_ever) {
+        tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
+    }
+    for rule in &rules.all {
+        tags.extend(rule.tags_to_add.clone());
+    }
+    if rules.all.iter().any(|rule| rule.copy_tags) {
+        let mut of_source = source.tags.clone();
+        of_source.retain(|key, _| !tags.contains_key(key));
+        let room = tags::MAX_TAGS.saturating_sub(tags.len());
+        tags.extend(tags::copyable(&of_source, room));
+    }
+    CopySnapshot {
+        source: source.id.clone(),
+        source_region: claim.source_region.clone(),
+        description: description::of_copy(
+            &source.id,
+            &source.owner,
+            &claim.source_region,
+            &source.description,
+        ),
+        encrypted: rule.encrypted,
+        kms_key: rule.cmk_arn.clone(),
+        completion_duration_minutes: rules
+            .all
+            .iter()
+            .filter_map(|rule| rule.completion_duration_minutes)
+            .min(),
+        tags,
+    }
+}
