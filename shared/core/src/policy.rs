@@ -359,10 +359,10 @@ impl DescriptionRegex {
 }
 
 impl SnapshotPolicy {
-    /// Whether the policy is for volumes by themselves, and this is one of them. A default policy further wants to
+    /// Whether the policy is for volumes by themselves, and this is one of them. Some default policies further want to
     /// know whether it is a boot volume.
     #[must_use]
-    pub fn targets(&self, volume: &Volume, is_boot: bool) -> bool {
+    pub fn targets(&self, volume: &Volume, is_boot: impl FnOnce() -> bool) -> bool {
         let wanted = match &self.selection {
             Selection::Volumes { tags, ids } => {
                 ids.contains(&volume.id) || has_any(tags, &volume.tags)
@@ -374,7 +374,7 @@ impl SnapshotPolicy {
                 exclude_tags,
                 ..
             } => {
-                let is_left_out = (*exclude_boot_volumes && is_boot)
+                let is_left_out = (*exclude_boot_volumes && is_boot())
                     || exclude_volume_types.contains(&volume.volume_type)
                     || has_any(exclude_tags, &volume.tags);
                 !is_left_out

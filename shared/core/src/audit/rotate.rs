@@ -83,7 +83,7 @@ impl<'a> World<'a> {
         let (claim, details) = self.creating(&request.tags)?;
         let inventory = self.facts.inventory;
         let volume = inventory.volumes.get(&request.volume).ok_or("its volume was not seen")?;
-        if claim.instance.is_some() || !details.targets(volume, inventory.is_boot(&volume.id)) {
+        if claim.instance.is_some() || !details.targets(volume, || inventory.is_boot(&volume.id)) {
             return Err(format!("{} is no target of policy {}", volume.id, claim.policy));
         }
         self.is_lacking(volume.id.as_str(), &claim, created)
@@ -271,7 +271,7 @@ impl<'a> World<'a> {
             None => inventory
                 .volumes
                 .get(&snapshot.volume_id)
-                .map(|volume| details.targets(volume, inventory.is_boot(&volume.id))),
+                .map(|volume| details.targets(volume, || inventory.is_boot(&volume.id))),
         };
         match is_target {
             Some(is_target) => !is_target,

@@ -131,7 +131,7 @@ impl<'a> Draft<'a> {
         let boot: BTreeSet<&VolumeId> =
             inventory.instances.values().filter_map(|it| it.boot_volume.as_ref()).collect();
         let volumes = inventory.volumes.values();
-        volumes.filter(move |volume| details.targets(volume, boot.contains(&volume.id)))
+        volumes.filter(move |volume| details.targets(volume, || boot.contains(&volume.id)))
     }
 
     /// The instances whose volumes the policy protects together.
@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
             return inventory.instances.get(id).map(|it| details.targets_instance(it));
         }
         let volume = inventory.volumes.get(&own.snapshot.volume_id)?;
-        Some(details.targets(volume, inventory.is_boot(&volume.id)))
+        Some(details.targets(volume, || inventory.is_boot(&volume.id)))
     }
 
     /// The policy of that name, if it targets this scope.

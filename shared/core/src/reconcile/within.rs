@@ -106,7 +106,7 @@ fn is_target(
         None => inventory
             .volumes
             .get(&snapshot.volume_id)
-            .is_none_or(|volume| details.targets(volume, inventory.is_boot(&volume.id))),
+            .is_none_or(|volume| details.targets(volume, || inventory.is_boot(&volume.id))),
     }
 }
 
