@@ -77,8 +77,10 @@ fn world_for(policy: &Value) -> Value {
         json!({"VolumeId": format!("vol-0000000{n}"), "State": "in-use", "VolumeType": "gp3",
                "CreateTime": "2026-01-01T00:00:00Z", "Tags": tags})
     };
+    let role = find(policy, "ExecutionRoleArn").and_then(Value::as_str);
+    let account = role.and_then(|role| role.split(':').nth(4)).unwrap_or("333333333333");
     json!({
-        "Account": "333333333333",
+        "Account": account,
         "Region": "us-east-2",
         "Volumes": [volume(1, &tags), volume(2, &json!([])), volume(3, &json!([]))],
         "Reservations": [{"Instances": [{

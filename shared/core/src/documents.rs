@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::plan::PoliciesInForce;
 use crate::policy::document::{self, InvalidPolicy, Issue, Kind};
 use crate::policy::{CopyPolicy, Details, Policy, SnapshotPolicy};
+use crate::strict_json;
 
 /// Where the configured documents are: the environment variable `POLICIES`.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +46,7 @@ impl Source {
             }
             return Ok(Self::ParameterStore(format!("{}/", path.trim_end_matches('/'))));
         }
-        match serde_json::from_str(text) {
+        match strict_json::parse(text) {
             Ok(Value::Array(documents)) => Ok(Self::Inline(documents)),
             Ok(document @ Value::Object(_)) => Ok(Self::Inline(vec![document])),
             Ok(other) => Err(invalid(other.to_string())),
@@ -91,7 +92,7 @@ impl Documents {
         for Raw { default_name, content } in raw {
             let value = match content {
                 Content::Json(value) => Ok(value),
-                Content::Text(text) => serde_json::from_str(&text),
+                Content::Text(text) => strict_json::parse(&text),
             };
             let read = match value {
                 Ok(value) => document::read(&value, &default_name),

@@ -34,6 +34,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod settle;
+pub mod strict_json;
 pub mod tags;
 #[cfg(test)]
 mod testing;

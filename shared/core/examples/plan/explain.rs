@@ -11,11 +11,11 @@ use snapferry_core::ec2::Access;
 use snapferry_core::ids::{Region, Scope, SnapshotId};
 use snapferry_core::inventory::{Guards, Snapshot, State, TargetInventory, VaultInventory};
 use snapferry_core::plan::{self, PoliciesInForce};
-use snapferry_core::policy::Copies;
 use snapferry_core::policy::document::InvalidPolicy;
+use snapferry_core::policy::{Copies, Policy};
 use snapferry_core::tags::{self, Claim, CopyClaim};
 
-use crate::inventory::World;
+use crate::inventory::{Seen, World};
 
 /// Every problem on a line of its own.
 pub(crate) fn invalid(invalid: &InvalidPolicy) -> String {
@@ -29,15 +29,26 @@ pub(crate) fn invalid(invalid: &InvalidPolicy) -> String {
 /// What the policies would do in the world, and why.
 pub(crate) fn explain(documents: &Documents, world: &World, now: Timestamp) -> String {
     let mut told = Told::default();
+    let mut sources: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
     let snapshot_policies = documents.snapshot_policies();
     let in_force = documents.in_force();
     let access = Access::default();
     for (region, seen) in &world.regions {
         let scope = Scope { account: world.account.clone(), region: region.clone() };
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            snapshot_policies.iter().copied().partition(|(policy, _)| targets(policy, &scope));
+        for (policy, _) in elsewhere {
+            let why = format!("elsewhere policy {}: its Targets do not name {scope}", policy.name);
+            told.others.entry(region.clone()).or_default().push(why);
+        }
+        sources.insert(
+            region.clone(),
+            plan::copy::sources(&scope, &here, &seen.scope).cloned().collect(),
+        );
         let plan = plan::rotate::plan(plan::rotate::Request {
             scope: &scope,
             access: &access,
-            policies: &snapshot_policies,
+            policies: &here,
             in_force: &in_force,
             inventory: &seen.scope,
             at: now,
@@ -45,7 +56,7 @@ pub(crate) fn explain(documents: &Documents, world: &World, now: Timestamp) -> S
         });
         let facts = audit::rotate::Facts {
             scope: &scope,
-            policies: &snapshot_policies,
+            policies: &here,
             in_force: &in_force,
             inventory: &seen.scope,
             now,
@@ -56,16 +67,43 @@ pub(crate) fn explain(documents: &Documents, world: &World, now: Timestamp) -> S
     }
     let own: Vec<Copies<'_>> =
         snapshot_policies.iter().map(|(policy, details)| Copies::of_own(policy, details)).collect();
-    let leaving: BTreeSet<SnapshotId> = told.leaving();
-    let is_source = |it: &&Snapshot| {
-        Claim::read(&it.tags).is_some() && it.owner == world.account && !leaving.contains(&it.id)
-    };
-    told.copies(&own, true, world, &in_force, now, is_source);
+    for sources in sources.values_mut() {
+        sources.retain(|snapshot| !told.leaving.contains(&snapshot.id));
+    }
+    told.copies(&own, true, world, &in_force, now, sources);
     let copy_policies = documents.copy_policies();
     let shared: Vec<Copies<'_>> =
         copy_policies.iter().map(|(policy, details)| Copies::of_shared(policy, details)).collect();
-    told.copies(&shared, false, world, &in_force, now, |it| it.owner != world.account);
+    let of_others = |seen: &Seen| {
+        seen.all.iter().filter(|it| it.owner != world.account).cloned().collect::<Vec<_>>()
+    };
+    let sources =
+        world.regions.iter().map(|(region, seen)| (region.clone(), of_others(seen))).collect();
+    told.copies(&shared, false, world, &in_force, now, sources);
     told.text(world, now)
+}
+
+/// Whether the policy acts there; one without targets acts where the function is, which nobody knows here.
+fn targets(policy: &Policy, scope: &Scope) -> bool {
+    policy.targets.is_empty()
+        || policy.targets.iter().any(|target| {
+            target.role_arn.account() == scope.account
+                && (target.regions.is_empty() || target.regions.contains(&scope.region))
+        })
+}
+
+/// What an action is about beside the snapshot.
+fn with_what(action: &Action) -> String {
+    match action {
+        Action::CreateSnapshots(request) => format!(" ({})", tags::join(&request.volumes)),
+        Action::ShareSnapshot { accounts, .. } => format!(" (with {})", tags::join(accounts)),
+        Action::UnshareSnapshot { accounts, .. } => format!(" (from {})", tags::join(accounts)),
+        Action::EnableFastRestore { zones, .. } | Action::DisableFastRestore { zones, .. } => {
+            format!(" (in {})", tags::join(zones))
+        }
+        Action::LockSnapshot(request) => format!(" ({:?})", request.mode),
+        _ => String::new(),
+    }
 }
 
 /// What was decided, by what it is about.
@@ -79,11 +117,7 @@ struct Told {
 }
 
 impl Told {
-    fn leaving(&self) -> BTreeSet<SnapshotId> {
-        self.leaving.clone()
-    }
-
-    /// Plans copies of what `is_source` picks.
+    /// Plans copies.
     fn copies(
         &mut self,
         copies: &[Copies<'_>],
@@ -91,20 +125,21 @@ impl Told {
         world: &World,
         in_force: &PoliciesInForce,
         now: Timestamp,
-        is_source: impl Fn(&&Snapshot) -> bool,
+        sources: BTreeMap<Region, Vec<Snapshot>>,
     ) {
+        if copies.is_empty() {
+            return; // as the function: without such a policy nothing is looked at
+        }
         let of_copies =
             |it: &&Snapshot| it.owner == world.account && CopyClaim::read(&it.tags).is_some();
         let mut inventory = VaultInventory {
             account: world.account.clone(),
-            sources: BTreeMap::new(),
+            sources,
             targets: BTreeMap::new(),
             keys: BTreeMap::new(),
             whole: true,
         };
         for (region, seen) in &world.regions {
-            let sources = seen.all.iter().filter(&is_source).cloned().collect();
-            inventory.sources.insert(region.clone(), sources);
             let copies = seen.all.iter().filter(of_copies).cloned().collect();
             let guards = seen.scope.guards.clone();
             inventory.targets.insert(region.clone(), TargetInventory { copies, guards });
@@ -146,7 +181,7 @@ impl Told {
             if matches!(action, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_)) {
                 self.leaving.extend(subject.snapshot.clone());
             }
-            self.tell(scope, subject, verdict, reason.to_string());
+            self.tell(scope, subject, verdict, format!("{reason}{}", with_what(action)));
         }
         for it in deferred {
             let Planned { scope, action, subject, .. } = &it.planned;

@@ -9,7 +9,7 @@
 //! | `FastSnapshotRestores`, `SnapshotTierStatuses`, `AvailabilityZones` | as their commands print them |
 //! | `SharedWith` | an object: account id to the ids of the snapshots that it can use |
 //!
-//! Whatever is absent is taken for nothing there. Members that are not looked at may stand as EC2 prints them.
+//! `Volumes` has to be there where there are own snapshots; whatever else is absent is taken for nothing there. Members that are not looked at may stand as EC2 prints them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -52,7 +52,7 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Everything {
-    volumes: Vec<Ec2Volume>,
+    volumes: Option<Vec<Ec2Volume>>,
     reservations: Vec<Reservation>,
     snapshots: Vec<Ec2Snapshot>,
     images: Vec<Image>,
@@ -245,6 +245,10 @@ impl Everything {
     fn seen(self, account: &AccountId) -> Result<Seen, Box<dyn Error>> {
         let all: Vec<Snapshot> = self.snapshots.into_iter().map(snapshot).collect();
         let own = || all.iter().filter(|snapshot| snapshot.owner == *account);
+        if self.volumes.is_none() && own().next().is_some() {
+            let want = "want Volumes beside Snapshots, found none: without them every volume would pass for deleted";
+            return Err(want.into());
+        }
         let mut recent = BTreeMap::new();
         for snapshot in own().filter(|it| it.state != State::Error) {
             let newest = recent.entry(snapshot.volume_id.clone()).or_insert(snapshot.start_time);
@@ -264,7 +268,10 @@ impl Everything {
         let instances = self.reservations.into_iter().flat_map(|it| it.instances);
         Ok(Seen {
             scope: ScopeInventory {
-                volumes: by_id(self.volumes.into_iter().map(volume), |volume| volume.id.clone()),
+                volumes: by_id(
+                    self.volumes.unwrap_or_default().into_iter().map(volume),
+                    |volume| volume.id.clone(),
+                ),
                 instances: by_id(
                     instances.filter(|it| it.state.name != "terminated").map(instance),
                     |instance| instance.id.clone(),

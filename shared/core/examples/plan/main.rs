@@ -7,30 +7,38 @@
 //! cargo run --example plan -- policy.json inventory.json 2026-03-01T03:05:00Z
 //! ```
 //!
-//! The policy file has one document, or a list of them. What the inventory may have, see [`inventory`]. Nothing is
-//! asked of AWS, and nothing done.
+//! The policy file has one document, or a list of them; one that has no `Name` has the file's, as a parameter's would
+//! be. With `--all` at the end these are all documents there are, so that snapshots of other policies are taken for
+//! orphans, as the function takes them. What the inventory may have, see [`inventory`]. Nothing is asked of AWS, and
+//! nothing done.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
 use jiff::Timestamp;
 use snapferry_core::chain::Chain;
 use snapferry_core::documents::{Content, Documents, Raw};
+use snapferry_core::strict_json;
 
 mod explain;
 mod inventory;
 
-const USAGE: &str = "usage: cargo run --example plan -- policy.json inventory.json NOW
-NOW is a time such as 2026-03-01T03:05:00Z; the documentation of the example says what the files have";
+const USAGE: &str = "usage: cargo run --example plan -- policy.json inventory.json NOW [--all]
+--all: there are no other policies, and what they made is orphaned; NOW is a time such as 2026-03-01T03:05:00Z; the documentation of the example says what the files have";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [policy, inventory, now] = &arguments[..] else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let (policy, inventory, now, all) = match &arguments[..] {
+        [policy, inventory, now] => (policy, inventory, now, false),
+        [policy, inventory, now, all] if all == "--all" => (policy, inventory, now, true),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    match run(policy, inventory, now) {
+    match run(policy, inventory, now, all) {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -42,13 +50,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(policy: &str, inventory: &str, now: &str) -> Result<String, Box<dyn Error>> {
+fn run(policy: &str, inventory: &str, now: &str, all: bool) -> Result<String, Box<dyn Error>> {
     let now: Timestamp = now
         .parse()
         .map_err(|_| format!("NOW: want a time such as 2026-03-01T03:05:00Z, found {now:?}"))?;
     let world = inventory::read(&text_of(inventory)?)
         .map_err(|err| format!("{inventory}: {}", Chain(&*err)))?;
-    let documents = documents(&text_of(policy)?);
+    let documents = documents(policy, &text_of(policy)?, all);
     if let Some(invalid) = documents.invalid.first() {
         let all: Vec<String> = documents.invalid.iter().map(explain::invalid).collect();
         return Err(if documents.invalid.len() == 1 {
@@ -64,14 +72,14 @@ fn text_of(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|err| format!("{path}: {err}"))
 }
 
-/// One document or a list. They are not taken for all there are: another policy's snapshots are left alone.
-fn documents(text: &str) -> Documents {
-    let contents = match serde_json::from_str(text) {
-        Ok(serde_json::Value::Array(documents)) => {
-            documents.into_iter().map(Content::Json).collect()
-        }
-        _ => vec![Content::Text(text.to_owned())],
+fn documents(path: &str, text: &str, all: bool) -> Documents {
+    let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
+    let raw = match strict_json::parse(text) {
+        Ok(serde_json::Value::Array(documents)) => documents
+            .into_iter()
+            .map(|it| Raw { default_name: String::new(), content: Content::Json(it) })
+            .collect(),
+        _ => vec![Raw { default_name: stem.into_owned(), content: Content::Text(text.to_owned()) }],
     };
-    let raw = |content| Raw { default_name: String::new(), content };
-    Documents::read(contents.into_iter().map(raw).collect(), false)
+    Documents::read(raw, all)
 }

@@ -83,7 +83,9 @@ impl fmt::Display for Keeping {
             Self::Archiving(who) => write!(f, "{who}: on its way into the archive tier"),
             Self::Unfinished(state) => write!(f, "it is {state}"),
             Self::Disabled => f.write_str("its policy is disabled"),
-            Self::NotOurs => f.write_str("its policy is in force elsewhere"),
+            Self::NotOurs => {
+                f.write_str("its policy is not among these documents, or not for this place")
+            }
             Self::OwnExpiry(until) => {
                 write!(f, "its own expiry is at {}", tags::instant(*until))
             }

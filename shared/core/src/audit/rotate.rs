@@ -252,7 +252,9 @@ impl<'a> World<'a> {
                 return Err(format!("schedule {} still keeps it", schedule.name));
             }
         }
-        if schedules.is_empty() || has_left { self.orphan_by_tag(snapshot) } else { Ok(()) }
+        let is_forgotten = schedules.len() < claim.schedules.len()
+            || (snapshot.archived && schedules.iter().all(|schedule| schedule.archive.is_none()));
+        if is_forgotten || has_left { self.orphan_by_tag(snapshot) } else { Ok(()) }
     }
 
     /// Whether the policy has let go of what the snapshot is of, so that only its own expiry counts.

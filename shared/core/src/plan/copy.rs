@@ -14,6 +14,7 @@ use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
 use crate::tags::{self, Claim, CopyClaim};
 use expire::retry_after;
 use key::{KeyProblem, key_problem};
+pub use request::sources;
 use request::{claim_of, request_of, subject_of};
 use worth::Worth;
 

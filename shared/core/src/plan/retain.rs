@@ -143,7 +143,36 @@ impl Judge<'_> {
                 let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
                 self.left(own, &schedules, why)
             }
-            Some(true) | None => self.by_schedules(own, &schedules),
+            Some(true) | None => match self.by_schedules(own, &schedules) {
+                verdict @ (Verdict::Delete(_) | Verdict::Archive(_)) => {
+                    self.unless_somebody_is_gone(own, &schedules, verdict)
+                }
+                verdict => verdict,
+            },
+        }
+    }
+
+    /// A schedule that is not in the policy any more may have wanted it longer, and so may an `ArchiveRule`: DLM leaves
+    /// alone what they made, and what carries its own expiry still expires.
+    fn unless_somebody_is_gone(
+        &self,
+        own: &Own<'_>,
+        schedules: &[&Schedule],
+        verdict: Verdict,
+    ) -> Verdict {
+        let left = |name: &&String| schedules.iter().all(|schedule| schedule.name != **name);
+        let archives = schedules.iter().any(|schedule| schedule.archive.is_some());
+        let what = match own.claim.schedules.iter().find(left) {
+            Some(name) => format!("schedule {name} of policy {}", own.claim.policy),
+            None if own.snapshot.archived && !archives => {
+                format!("the ArchiveRule of policy {}", own.claim.policy)
+            }
+            None => return verdict,
+        };
+        match tags::expires_at(&own.snapshot.tags) {
+            Some(at) if at <= self.draft.request.now => verdict,
+            Some(at) => Verdict::Keep(vec![Keeping::OwnExpiry(at)]),
+            None => Verdict::Hold(Hold::Unclaimed(what)),
         }
     }
 

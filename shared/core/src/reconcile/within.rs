@@ -11,11 +11,11 @@ use crate::audit;
 use crate::ec2::{Access, Ec2Provider};
 use crate::execute::Outcome;
 use crate::ids::{AccountId, Region, Scope, SnapshotId};
-use crate::inventory::{ScopeInventory, Snapshot, State, TargetInventory};
+use crate::inventory::{ScopeInventory, Snapshot, TargetInventory};
 use crate::observe::{self, Within};
 use crate::plan;
 use crate::policy::{Copies, Policy, SnapshotPolicy};
-use crate::tags::{Claim, CopyClaim};
+use crate::tags::CopyClaim;
 
 /// One account, with one way into it.
 struct Account<'a> {
@@ -66,7 +66,7 @@ fn accounts<'a>(scopes: &mut [Scoped<'a>]) -> Vec<Account<'a>> {
     accounts.into_values().filter(copies).collect()
 }
 
-/// What may be copied: made by a policy that still protects what it is of, in the standard tier, and not just deleted.
+/// What may be copied, but for what was just deleted.
 fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
     let gone: BTreeSet<&SnapshotId> = scoped
         .done
@@ -78,36 +78,10 @@ fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
             _ => None,
         })
         .collect();
-    let archiving = inventory.tiering.as_ref().ok();
-    let is_wanted = |snapshot: &&Snapshot| {
-        let Some(claim) = Claim::read(&snapshot.tags) else {
-            return false;
-        };
-        let policy = scoped.policies.iter().find(|(policy, _)| policy.name == claim.policy);
-        snapshot.owner == scoped.scope.account
-            && matches!(snapshot.state, State::Pending | State::Completed)
-            && !snapshot.archived
-            && !archiving.is_some_and(|tiering| tiering.contains_key(&snapshot.id))
-            && !gone.contains(&snapshot.id)
-            && policy.is_some_and(|(_, details)| is_target(snapshot, &claim, details, inventory))
-    };
-    inventory.snapshots.iter().filter(is_wanted).cloned().collect()
-}
-
-/// What is gone counts as a target still: its snapshots stay worth a copy.
-fn is_target(
-    snapshot: &Snapshot,
-    claim: &Claim,
-    details: &SnapshotPolicy,
-    inventory: &ScopeInventory,
-) -> bool {
-    match &claim.instance {
-        Some(id) => inventory.instances.get(id).is_none_or(|it| details.targets_instance(it)),
-        None => inventory
-            .volumes
-            .get(&snapshot.volume_id)
-            .is_none_or(|volume| details.targets(volume, || inventory.is_boot(&volume.id))),
-    }
+    plan::copy::sources(&scoped.scope, &scoped.policies, inventory)
+        .filter(|snapshot| !gone.contains(&snapshot.id))
+        .cloned()
+        .collect()
 }
 
 /// The copies in a Region that has been read: like all of ours they carry the policy's tag.

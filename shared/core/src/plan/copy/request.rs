@@ -1,4 +1,4 @@
-//! What a copy is asked for with: its lineage, tags and expiry.
+//! What is copied within an account, and what a copy is asked for with: its lineage, tags and expiry.
 
 use jiff::Timestamp;
 
@@ -6,11 +6,11 @@ use super::Rules;
 use crate::action::Subject;
 use crate::description;
 use crate::ec2::CopySnapshot;
-use crate::ids::Region;
-use crate::inventory::Snapshot;
-use crate::policy::CopyRule;
+use crate::ids::{Region, Scope};
+use crate::inventory::{ScopeInventory, Snapshot, State};
+use crate::policy::{CopyRule, Policy, SnapshotPolicy};
 use crate::schedule::Slot;
-use crate::tags::{self, CopyClaim};
+use crate::tags::{self, Claim, CopyClaim};
 
 pub(super) fn claim_of(
     region: &Region,
@@ -90,5 +90,42 @@ pub(super) fn request_of(
             .filter_map(|rule| rule.completion_duration_minutes)
             .min(),
         tags,
+    }
+}
+
+/// What may be copied within the account: made by a policy that still protects what it is of, or did when that went, and
+/// in the standard tier.
+pub fn sources<'a>(
+    scope: &'a Scope,
+    policies: &'a [(&Policy, &SnapshotPolicy)],
+    inventory: &'a ScopeInventory,
+) -> impl Iterator<Item = &'a Snapshot> {
+    let archiving = inventory.tiering.as_ref().ok();
+    inventory.snapshots.iter().filter(move |snapshot| {
+        let Some(claim) = Claim::read(&snapshot.tags) else {
+            return false;
+        };
+        let policy = policies.iter().find(|(policy, _)| policy.name == claim.policy);
+        snapshot.owner == scope.account
+            && matches!(snapshot.state, State::Pending | State::Completed)
+            && !snapshot.archived
+            && !archiving.is_some_and(|tiering| tiering.contains_key(&snapshot.id))
+            && policy.is_some_and(|(_, details)| is_target(snapshot, &claim, details, inventory))
+    })
+}
+
+/// What is gone counts as a target still: its snapshots stay worth a copy.
+fn is_target(
+    snapshot: &Snapshot,
+    claim: &Claim,
+    details: &SnapshotPolicy,
+    inventory: &ScopeInventory,
+) -> bool {
+    match &claim.instance {
+        Some(id) => inventory.instances.get(id).is_none_or(|it| details.targets_instance(it)),
+        None => inventory
+            .volumes
+            .get(&snapshot.volume_id)
+            .is_none_or(|volume| details.targets(volume, || inventory.is_boot(&volume.id))),
     }
 }

@@ -1,12 +1,15 @@
 //! Why snapshots stay, and what goes of what nobody manages any more.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{plain, retain, with};
+use crate::action::Action;
 use crate::inventory::{Snapshot, State};
 use crate::tags;
 use crate::testing::{
-    Rotation, actions, copies, deleted, held, hours_ago, kept, map, own, schedule, snap, vol,
+    HOME, MEMBER, Rotation, actions, copies, deleted, held, hours_ago, kept, map, now, own,
+    plan_of, schedule, scope, snap, vol,
 };
 
 fn expiring(n: u32, schedules: &str, hours: i64) -> Snapshot {
@@ -48,14 +51,14 @@ fn what_stays_has_every_reason() {
                 it.whole = false;
                 it.inventory.snapshots[1].tags.insert(tags::POLICY.into(), "q".into());
             },
-            "its policy is in force elsewhere",
+            "its policy is not among these documents, or not for this place",
         ),
         (
             |it| {
                 it.documents.push(copies("q"));
                 it.inventory.snapshots[1].tags.insert(tags::POLICY.into(), "q".into());
             },
-            "its policy is in force elsewhere",
+            "its policy is not among these documents, or not for this place",
         ),
         (
             |it| {
@@ -164,4 +167,41 @@ fn the_last_of_an_orphans_volume_stays() {
     assert_eq!(deleted(&plan), [snap(2)].into());
     let last = format!("{}: the newest completed one of its volume always stays", snap(1));
     assert_eq!(held(&plan), [last]);
+}
+
+/// A schedule that is gone may have wanted it longer; so may an `ArchiveRule`.
+#[test]
+fn what_a_schedule_or_archive_rule_that_is_gone_made_goes_by_its_own_expiry() {
+    let past = tags::instant(hours_ago(1));
+    let future = tags::instant(now() + SignedDuration::from_hours(1));
+    for (schedules, archived, what) in
+        [("m,s", false, "schedule m of policy p"), ("s", true, "the ArchiveRule of policy p")]
+    {
+        for (expires_at, wanted) in [
+            (Some(&past), "delete"),
+            (Some(&future), "its own expiry is at 2026-11-22T03:05:00Z"),
+            (None, "is gone, and nothing says when it expires"),
+        ] {
+            let mut old = own(2, schedules, 9);
+            old.archived = archived;
+            old.tags.extend(expires_at.map(|at| (tags::EXPIRES_AT.to_owned(), at.clone())));
+            let rule = json!({"RetainRule": {"Count": 1}});
+            let world = Rotation::new(&[schedule("s", &rule)], vec![own(1, "s", 0), old]);
+            let plan = world.good_plan();
+            assert_eq!(deleted(&plan).contains(&snap(2)), wanted == "delete", "{what} {wanted}");
+            let lines = [held(&plan), kept(&plan)].concat();
+            let is_told = lines
+                .iter()
+                .any(|line| line.starts_with(snap(2).as_str()) && line.contains(wanted));
+            assert_eq!(is_told, wanted != "delete", "{what} {lines:?}");
+            assert!(
+                expires_at.is_some() || lines.iter().any(|line| line.contains(what)),
+                "{lines:?}"
+            );
+            // A plan that deletes it all the same is refused.
+            let (_, violations) =
+                world.audit(plan_of(scope(MEMBER, HOME), Action::DeleteSnapshot(snap(2))));
+            assert_eq!(violations.is_empty(), wanted == "delete", "{what} {violations:?}");
+        }
+    }
 }
