@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, Hold, Plan, Planned};
 use crate::ids::SnapshotId;
-use crate::inventory::{Guards, Snapshot};
-use crate::tags;
+use crate::inventory::{Guards, ScopeInventory, Snapshot};
+use crate::policy::SnapshotPolicy;
+use crate::tags::{self, Claim};
 
 pub mod copy;
 mod create;
@@ -45,6 +46,20 @@ fn leaving(plan: &Plan) -> BTreeSet<SnapshotId> {
         |action: &Action| matches!(action, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_));
     let leaving = plan.actions.iter().filter(|planned| leaves(&planned.action));
     leaving.filter_map(|planned| planned.subject.snapshot.clone()).collect()
+}
+
+/// Whether the policy still protects what the snapshot is of. `None`: that is gone, or cannot be told from gone.
+fn is_target(
+    snapshot: &Snapshot,
+    claim: &Claim,
+    details: &SnapshotPolicy,
+    inventory: &ScopeInventory,
+) -> Option<bool> {
+    if let Some(id) = &claim.instance {
+        return inventory.instances.get(id).map(|it| details.targets_instance(it));
+    }
+    let volume = inventory.volumes.get(&snapshot.volume_id)?;
+    Some(details.targets(volume, || inventory.is_boot(&volume.id)))
 }
 
 /// Oldest first; the id settles a tie, so that two runs agree.

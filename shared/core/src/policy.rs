@@ -121,7 +121,7 @@ pub struct Schedule {
     pub unshare_after: Option<Age>,
     /// Which snapshots are restored fast, and where.
     pub fast_restore: Option<FastRestoreRule>,
-    /// Every completed snapshot is locked.
+    /// Every snapshot is locked, pending ones too.
     pub lock: Option<LockRule>,
 }
 
@@ -290,7 +290,7 @@ pub struct CopyRule {
     pub tags_to_add: Tags,
     /// Time-based copy: 15 to 2880, in steps of 15.
     pub completion_duration_minutes: Option<u16>,
-    /// Every completed copy is locked.
+    /// Every copy is locked, pending ones too.
     pub lock: Option<LockRule>,
 }
 

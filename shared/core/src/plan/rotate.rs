@@ -200,14 +200,9 @@ impl<'a> Draft<'a> {
         set
     }
 
-    /// Whether the policy still protects what the snapshot is of. `None`: that is gone, or cannot be told from gone.
+    /// See [`super::is_target`].
     pub(super) fn is_target(&self, own: &Own<'_>, details: &SnapshotPolicy) -> Option<bool> {
-        let inventory = self.request.inventory;
-        if let Some(id) = &own.claim.instance {
-            return inventory.instances.get(id).map(|it| details.targets_instance(it));
-        }
-        let volume = inventory.volumes.get(&own.snapshot.volume_id)?;
-        Some(details.targets(volume, || inventory.is_boot(&volume.id)))
+        super::is_target(own.snapshot, &own.claim, details, self.request.inventory)
     }
 
     /// The policy of that name, if it targets this scope.

@@ -1,9 +1,9 @@
-//! Policies that aim at nothing: a mistyped volume id or tag must not pass for success.
+//! Policies that aim at nothing: a mistyped volume id, tag or Region must not pass for success.
 
 use super::rotate::Scoped;
 use crate::action::{Held, Hold, Impossible, Subject};
 use crate::ec2::ErrorKind;
-use crate::policy::{Policy, SnapshotPolicy};
+use crate::policy::{CopyRule, Policy, SnapshotPolicy};
 
 /// What is to be told of policies whose every scope was read.
 pub(super) fn find(
@@ -38,6 +38,22 @@ pub(super) fn find(
                      correct TargetVolumeIds, or the role or Regions of the policy",
                     policy.name
                 ),
+            });
+        }
+        let nowhere = |rule: &&CopyRule| scopes.iter().all(|it| it.scope.region == rule.target);
+        for rule in details.copies.iter().filter(nowhere) {
+            let schedule = rule.schedule.clone().unwrap_or_default();
+            impossible.push(Impossible {
+                scope: first.scope.clone(),
+                operation: "CopySnapshot",
+                kind: ErrorKind::Invalid,
+                code: "SameRegion".into(),
+                message: format!(
+                    "schedule {schedule} copies to {}, the only Region of policy {}, so that there is no copy: \
+                     correct the rule's Target, or the Regions of the policy",
+                    rule.target, policy.name
+                ),
+                subject: Subject { schedule, ..subject.clone() },
             });
         }
         let covers =

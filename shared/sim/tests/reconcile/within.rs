@@ -243,6 +243,20 @@ fn nothing_is_copied_into_its_own_region() {
 }
 
 #[test]
+fn a_rule_that_copies_to_the_only_region_is_told_and_the_rest_is_done() {
+    let sim = world();
+    let volume = target(&sim);
+    let policy = [copied(&[rule(HOME, &by_days(3)), rule(REGIONS[0], &by_days(3))])];
+    let told = |run: &Run| {
+        let told = failure(run);
+        assert!(told.starts_with("ActionsFailed: CopySnapshot of policy "), "{told}");
+        assert!(told.contains("copies to eu-central-1, the only Region of policy"), "{told}");
+    };
+    rotate_and_look(&sim, &policy, 2, hours(3), told);
+    assert_eq!(copies_of_volume(&sim, &volume).len(), 2, "to the other Region");
+}
+
+#[test]
 fn what_is_no_target_any_more_is_not_copied_and_what_is_gone_is() {
     let sim = world();
     let (untagged, gone) = (target(&sim), target(&sim));

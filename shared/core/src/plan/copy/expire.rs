@@ -1,7 +1,6 @@
 //! Which copies leave: failed ones, repetitions, and those whose time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::num::NonZeroU32;
 
 use jiff::tz::TimeZone;

@@ -8,6 +8,7 @@ use crate::description;
 use crate::ec2::CopySnapshot;
 use crate::ids::{Region, Scope};
 use crate::inventory::{ScopeInventory, Snapshot, State};
+use crate::plan::is_target;
 use crate::policy::{CopyRule, Policy, SnapshotPolicy};
 use crate::schedule::Slot;
 use crate::tags::{self, Claim, CopyClaim};
@@ -110,22 +111,9 @@ pub fn sources<'a>(
             && matches!(snapshot.state, State::Pending | State::Completed)
             && !snapshot.archived
             && !archiving.is_some_and(|tiering| tiering.contains_key(&snapshot.id))
-            && policy.is_some_and(|(_, details)| is_target(snapshot, &claim, details, inventory))
+            // What is gone counts as a target still: its snapshots stay worth a copy.
+            && policy.is_some_and(|(_, details)| {
+                is_target(snapshot, &claim, details, inventory) != Some(false)
+            })
     })
-}
-
-/// What is gone counts as a target still: its snapshots stay worth a copy.
-fn is_target(
-    snapshot: &Snapshot,
-    claim: &Claim,
-    details: &SnapshotPolicy,
-    inventory: &ScopeInventory,
-) -> bool {
-    match &claim.instance {
-        Some(id) => inventory.instances.get(id).is_none_or(|it| details.targets_instance(it)),
-        None => inventory
-            .volumes
-            .get(&snapshot.volume_id)
-            .is_none_or(|volume| details.targets(volume, || inventory.is_boot(&volume.id))),
-    }
 }

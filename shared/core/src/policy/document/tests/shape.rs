@@ -176,7 +176,7 @@ struct Schedule {
     /// Accounts that every completed snapshot is shared with.
     #[schemars(length(min = 1, max = 1))]
     share_rules: Option<Vec<ShareRule>>,
-    /// Every completed snapshot is locked.
+    /// Every snapshot is locked, pending ones too.
     lock_rule: Option<LockRule>,
 }
 
@@ -316,7 +316,7 @@ struct CrossRegionCopyRule {
     /// A time-based copy.
     #[schemars(range(min = 15, max = 2880), extend("multipleOf" = 15))]
     completion_duration_minutes: Option<u32>,
-    /// Every completed copy is locked.
+    /// Every copy is locked, pending ones too.
     lock_rule: Option<LockRule>,
 }
 

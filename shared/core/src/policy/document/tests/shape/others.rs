@@ -71,7 +71,7 @@ struct CrossRegionCopy {
     /// A time-based copy.
     #[schemars(range(min = 15, max = 2880), extend("multipleOf" = 15))]
     completion_duration_minutes: Option<u32>,
-    /// Every completed copy is locked.
+    /// Every copy is locked, pending ones too.
     lock_rule: Option<LockRule>,
 }
 
