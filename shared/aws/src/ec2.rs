@@ -8,7 +8,9 @@ use snapferry_core::ec2::{
     SnapshotFilter, VolumeFilter,
 };
 use snapferry_core::ids::{AccountId, SnapshotId};
-use snapferry_core::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
+use snapferry_core::inventory::{
+    EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
+};
 use snapferry_core::policy::Tags;
 
 use crate::deadline::Deadline;
@@ -58,6 +60,10 @@ impl Ec2 for AwsEc2 {
         &self,
     ) -> Result<BTreeMap<SnapshotId, Tiering>, Ec2Error> {
         self.tiering().await
+    }
+
+    async fn ebs_encryption(&self) -> Result<EbsEncryption, Ec2Error> {
+        self.encryption().await
     }
 
     async fn describe_key(&self, key: &str) -> Result<Key, Ec2Error> {

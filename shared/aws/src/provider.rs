@@ -195,6 +195,10 @@ impl Ec2Provider for Aws {
         self.identity().await.map(|identity| identity.account.clone())
     }
 
+    async fn caller(&self) -> Result<String, Ec2Error> {
+        self.identity().await.map(|identity| identity.arn.clone())
+    }
+
     async fn connect(&self, access: &Access, region: &Region) -> Result<AwsEc2, Ec2Error> {
         let mut config =
             self.config.clone().into_builder().region(aws_config::Region::new(region.to_string()));

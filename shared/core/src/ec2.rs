@@ -10,7 +10,7 @@ use std::future::Future;
 use jiff::Timestamp;
 
 use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, VolumeId};
-use crate::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
+use crate::inventory::{EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume};
 use crate::policy::{LockMode, Tags};
 
 /// Whose credentials to use.
@@ -42,6 +42,9 @@ pub trait Ec2Provider: Send + Sync {
 
     /// `GetCallerIdentity`: the account of the function's own credentials.
     fn account(&self) -> impl Future<Output = Result<AccountId, Ec2Error>> + Send;
+
+    /// `GetCallerIdentity`: the ARN of who the function is, for messages that say whom to allow something.
+    fn caller(&self) -> impl Future<Output = Result<String, Ec2Error>> + Send;
 
     /// `AssumeRole` where `access` names a role, once per role and run.
     fn connect(
@@ -80,6 +83,10 @@ pub enum SnapshotFilter {
     TagValues(&'static str, BTreeSet<String>),
     /// The account's own, by whatever means, that began on one of these days (UTC).
     StartedOn(BTreeSet<jiff::civil::Date>),
+    /// The account's own of these ids, as far as they exist.
+    Ids(BTreeSet<SnapshotId>),
+    /// The account's own that are pending, by whatever means.
+    Pending,
     /// The account's own that this other account may use.
     SharedWith(AccountId),
     /// What these owners share with the caller; with ids, only those.
@@ -141,6 +148,8 @@ pub struct CopySnapshot {
     pub source: SnapshotId,
     /// Where it is.
     pub source_region: Region,
+    /// Whether it is encrypted: then EC2 wants the call to carry a signed one to the source Region as well.
+    pub source_encrypted: bool,
     /// At most 255 characters.
     pub description: String,
     /// Ask for encryption. EC2 does not take an explicit `false`, so that is never sent.
@@ -198,6 +207,9 @@ pub trait Ec2: Send + Sync {
     fn describe_snapshot_tier_status(
         &self,
     ) -> impl Future<Output = Result<BTreeMap<SnapshotId, Tiering>, Ec2Error>> + Send;
+
+    /// `GetEbsEncryptionByDefault` and `GetEbsDefaultKmsKeyId`: what EC2 does where a call names no key.
+    fn ebs_encryption(&self) -> impl Future<Output = Result<EbsEncryption, Ec2Error>> + Send;
 
     /// KMS `DescribeKey`, in the Region of this client.
     fn describe_key(&self, key: &str) -> impl Future<Output = Result<Key, Ec2Error>> + Send;

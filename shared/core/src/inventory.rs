@@ -119,6 +119,16 @@ pub struct Key {
     pub spec: String,
 }
 
+/// EBS encryption by default of an account in a Region
+/// ([Encryption by default](https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EbsEncryption {
+    /// Whatever is made is encrypted, whether a call asks for that or not.
+    pub by_default: bool,
+    /// The key where a call names none: an ARN, or the alias of the AWS managed key, `alias/aws/ebs`.
+    pub key: String,
+}
+
 /// What `DescribeSnapshotTierStatus` says of a snapshot that has been, or is being, moved between tiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiering {
@@ -204,8 +214,14 @@ pub struct VaultInventory {
     pub sources: BTreeMap<Region, Vec<Snapshot>>,
     /// Target Regions.
     pub targets: BTreeMap<Region, TargetInventory>,
-    /// The keys of the rules, by ARN.
+    /// The keys of the rules, of target Regions by default, and of the sources, by ARN or, as `encryption` has it, alias.
     pub keys: BTreeMap<String, Result<Key, Ec2Error>>,
+    /// Target Regions in which some rule names no key.
+    pub encryption: BTreeMap<Region, Result<EbsEncryption, Unread>>,
+    /// Who the function is: the ARN of its role's session. Empty where it was not asked, or not told.
+    pub caller: String,
+    /// Tags of sources, as their owner's read role tells them; without one there are none.
+    pub source_tags: BTreeMap<SnapshotId, Tags>,
     /// Everything was looked at, not just what an event named: copies may be judged by their age.
     pub whole: bool,
 }
@@ -215,6 +231,8 @@ pub struct VaultInventory {
 pub struct TargetInventory {
     /// Copies of ours.
     pub copies: Vec<Snapshot>,
+    /// How many copies are in progress, whoever began them; EC2 limits them per account and destination Region.
+    pub in_progress: usize,
     /// As in [`ScopeInventory::guards`].
     pub guards: Result<Guards, String>,
 }
@@ -228,6 +246,21 @@ impl ScopeInventory {
 }
 
 impl VaultInventory {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(account: AccountId, whole: bool) -> Self {
+        Self {
+            account,
+            sources: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            encryption: BTreeMap::new(),
+            caller: String::new(),
+            source_tags: BTreeMap::new(),
+            whole,
+        }
+    }
+
     /// The scope of the vault in `region`.
     #[must_use]
     pub fn scope(&self, region: &Region) -> Scope {

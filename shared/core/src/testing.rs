@@ -326,20 +326,20 @@ impl Copying {
             usage: "ENCRYPT_DECRYPT".into(),
             spec: "SYMMETRIC_DEFAULT".into(),
         };
-        let target = |copies| TargetInventory { copies, guards: Ok(Guards::default()) };
+        let target =
+            |copies| TargetInventory { copies, in_progress: 0, guards: Ok(Guards::default()) };
         Self {
             documents: vec![copies("v")],
             whole: true,
             within: false,
             inventory: VaultInventory {
-                account: id(VAULT),
                 sources: BTreeMap::from([(id(HOME), sources)]),
                 targets: BTreeMap::from([
                     (id(HOME), target(copies_here)),
                     (id(AWAY), target(Vec::new())),
                 ]),
                 keys: [HOME, AWAY].map(|region| (key(region), Ok(good(region)))).into(),
-                whole: true,
+                ..VaultInventory::new(id(VAULT), true)
             },
             now: now(),
         }

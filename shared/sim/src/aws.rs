@@ -154,6 +154,11 @@ impl Ec2Provider for Aws {
         self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(account)).await
     }
 
+    async fn caller(&self) -> Result<String, Ec2Error> {
+        let caller = format!("arn:aws:sts::{}:assumed-role/function/snapferry", self.home.account);
+        self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(caller)).await
+    }
+
     async fn connect(&self, access: &Access, region: &Region) -> Result<Client, Ec2Error> {
         let account = match &access.role_arn {
             None => self.home.account.clone(),

@@ -23,7 +23,8 @@ impl Call {
     #[must_use]
     pub fn mutates(&self) -> bool {
         !self.operation.starts_with("Describe")
-            && !matches!(self.operation, "AssumeRole" | "GetCallerIdentity")
+            && !self.operation.starts_with("Get")
+            && self.operation != "AssumeRole"
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use snapferry_core::ec2::{ErrorKind, InstanceFilter, SnapshotFilter, VolumeFilter};
 use snapferry_core::ids::{AccountId, Scope, SnapshotId};
-use snapferry_core::inventory::{FastRestores, Instance, Key, Snapshot, State, Tiering, Volume};
+use snapferry_core::inventory::{
+    EbsEncryption, FastRestores, Instance, Key, Snapshot, State, Tiering, Volume,
+};
 use snapferry_core::policy::Tags;
 use snapferry_core::{description, tags};
 
@@ -18,6 +20,14 @@ mod copy;
 mod create;
 mod fast;
 mod protect;
+
+/// The alias of the AWS managed key for EBS.
+const DEFAULT_KEY: &str = "alias/aws/ebs";
+
+/// Its ARN.
+pub(crate) fn default_key(scope: &Scope) -> String {
+    format!("arn:aws:kms:{}:{}:key/ebs", scope.region, scope.account)
+}
 
 impl World {
     pub(crate) fn describe_volumes(&self, scope: &Scope, which: &VolumeFilter) -> Vec<Volume> {
@@ -66,6 +76,8 @@ impl World {
                 SnapshotFilter::StartedOn(days) => {
                     own && days.contains(&snapshot.start_time.to_zoned(TimeZone::UTC).date())
                 }
+                SnapshotFilter::Ids(ids) => own && ids.contains(&snapshot.id),
+                SnapshotFilter::Pending => own && snapshot.state == State::Pending,
                 SnapshotFilter::SharedWith(account) => own && record.shared_with.contains(account),
                 SnapshotFilter::SharedBy { owners, ids } => {
                     owners.contains(&snapshot.owner)
@@ -140,7 +152,23 @@ impl World {
             .collect()
     }
 
+    pub(crate) fn ebs_encryption(&self, scope: &Scope) -> EbsEncryption {
+        self.encryption
+            .get(scope)
+            .cloned()
+            .unwrap_or_else(|| EbsEncryption { by_default: false, key: DEFAULT_KEY.into() })
+    }
+
     pub(crate) fn describe_key(&self, scope: &Scope, arn: &str) -> Result<Key, Refusal> {
+        if arn == DEFAULT_KEY {
+            return Ok(Key {
+                arn: default_key(scope),
+                aws_managed: true,
+                state: "Enabled".into(),
+                usage: "ENCRYPT_DECRYPT".into(),
+                spec: "SYMMETRIC_DEFAULT".into(),
+            });
+        }
         match self.keys.get(arn) {
             Some(key) if in_region(arn, scope) => {
                 if owner(arn) == scope.account.as_str() || key.users.contains(&scope.account) {

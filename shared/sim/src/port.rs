@@ -7,7 +7,9 @@ use snapferry_core::ec2::{
     SnapshotFilter, VolumeFilter,
 };
 use snapferry_core::ids::{AccountId, Scope, SnapshotId};
-use snapferry_core::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
+use snapferry_core::inventory::{
+    EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
+};
 use snapferry_core::policy::Tags;
 
 use crate::aws::Aws;
@@ -87,6 +89,11 @@ impl Ec2 for Client {
             Ok(world.describe_snapshot_tier_status(&self.scope, stale))
         })
         .await
+    }
+
+    async fn ebs_encryption(&self) -> Result<EbsEncryption, Ec2Error> {
+        self.call("GetEbsDefaultKmsKeyId", "", |world, _| Ok(world.ebs_encryption(&self.scope)))
+            .await
     }
 
     async fn describe_key(&self, key: &str) -> Result<Key, Ec2Error> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
-use snapferry_core::inventory::{Key, Snapshot, State, Volume};
+use snapferry_core::inventory::{EbsEncryption, Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
 use crate::calls::{Call, Fault, Faults};
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) instances: BTreeMap<InstanceId, (Scope, SimInstance)>,
     pub(crate) snapshots: BTreeMap<SnapshotId, Record>,
     pub(crate) keys: BTreeMap<String, SimKey>,
+    pub(crate) encryption: BTreeMap<Scope, EbsEncryption>,
     pub(crate) disabled: BTreeSet<Scope>,
     pub(crate) locked_out: BTreeSet<AccountId>,
     pub(crate) journal: Vec<Call>,
@@ -48,6 +49,7 @@ impl Sim {
             instances: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             keys: BTreeMap::new(),
+            encryption: BTreeMap::new(),
             disabled: BTreeSet::new(),
             locked_out: BTreeSet::new(),
             journal: Vec::new(),
@@ -183,6 +185,12 @@ impl Sim {
         let users = users.iter().cloned().collect();
         let mut world = self.world();
         world.keys.insert(arn.to_owned(), SimKey { key, users });
+    }
+
+    /// Sets EBS encryption by default; without that it is off, and the key is the AWS managed one.
+    pub fn encrypt_by_default(&self, scope: &Scope, by_default: bool, key: &str) {
+        let encryption = EbsEncryption { by_default, key: key.to_owned() };
+        self.world().encryption.insert(scope.clone(), encryption);
     }
 
     /// Changes a key.

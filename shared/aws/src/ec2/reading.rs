@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::types::{Filter, LockState, Reservation};
 use snapferry_core::ec2::{Ec2Error, InstanceFilter, SnapshotFilter, VolumeFilter};
 use snapferry_core::ids::SnapshotId;
-use snapferry_core::inventory::{FastRestores, Instance, Key, Snapshot, Tiering, Volume};
+use snapferry_core::inventory::{
+    EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
+};
 use snapferry_core::tags;
 
 use super::AwsEc2;
@@ -48,6 +50,10 @@ impl From<&SnapshotFilter> for SnapshotQuery {
                 own(one_each(convert::filters(&format!("tag:{key}"), values)))
             }
             SnapshotFilter::StartedOn(dates) => own(one_each(convert::started_on(dates))),
+            SnapshotFilter::Ids(ids) => own(one_each(convert::filters("snapshot-id", ids))),
+            SnapshotFilter::Pending => {
+                own(one_each(convert::filters("status", &BTreeSet::from(["pending"]))))
+            }
             SnapshotFilter::SharedWith(account) => {
                 Self { restorable_by: Some(account.to_string()), ..own(ours(tags::POLICY)) }
             }
@@ -226,6 +232,18 @@ impl AwsEc2 {
             }
         }
         Ok(tiering)
+    }
+
+    pub(super) async fn encryption(&self) -> Result<EbsEncryption, Ec2Error> {
+        const KEY: &str = "GetEbsDefaultKmsKeyId";
+        let by_default = self.ec2.get_ebs_encryption_by_default().send();
+        let by_default = self.deadline.answer("GetEbsEncryptionByDefault", by_default).await?;
+        let key = self.ec2.get_ebs_default_kms_key_id().send();
+        let key = self.deadline.answer(KEY, key).await?;
+        Ok(EbsEncryption {
+            by_default: by_default.ebs_encryption_by_default() == Some(true),
+            key: convert::text(KEY, "the default key", key.kms_key_id())?,
+        })
     }
 
     pub(super) async fn key(&self, key: &str) -> Result<Key, Ec2Error> {

@@ -132,21 +132,27 @@ impl Told {
         }
         let of_copies =
             |it: &&Snapshot| it.owner == world.account && CopyClaim::read(&it.tags).is_some();
-        let mut inventory = VaultInventory {
-            account: world.account.clone(),
-            sources,
-            targets: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            whole: true,
-        };
+        let mut inventory =
+            VaultInventory { sources, ..VaultInventory::new(world.account.clone(), true) };
         for (region, seen) in &world.regions {
             let copies = seen.all.iter().filter(of_copies).cloned().collect();
+            let is_in_progress = |it: &&Snapshot| {
+                it.owner == world.account
+                    && it.state == State::Pending
+                    && it.volume_id.is_placeholder()
+            };
+            let in_progress = seen.all.iter().filter(is_in_progress).count();
             let guards = seen.scope.guards.clone();
-            inventory.targets.insert(region.clone(), TargetInventory { copies, guards });
+            let target = TargetInventory { copies, in_progress, guards };
+            inventory.targets.insert(region.clone(), target);
         }
         // A Region that the file does not have is taken for an empty one, and every key for a good one.
         for rule in copies.iter().flat_map(|copies| copies.rules) {
-            let empty = TargetInventory { copies: Vec::new(), guards: Ok(Guards::default()) };
+            let empty = TargetInventory {
+                copies: Vec::new(),
+                in_progress: 0,
+                guards: Ok(Guards::default()),
+            };
             inventory.targets.entry(rule.target.clone()).or_insert(empty);
             if let Some(arn) = &rule.cmk_arn {
                 inventory.keys.insert(arn.to_string(), Ok(good_key(arn.as_str())));

@@ -233,6 +233,7 @@ fn copy_request() -> CopySnapshot {
     CopySnapshot {
         source: snap(1),
         source_region: id(HOME),
+        source_encrypted: false,
         description: String::new(),
         encrypted: true,
         kms_key: Some(id(&key(HOME))),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join};
 
 use super::{Unreadable, guards};
 use crate::ec2::{Access, Ec2, Ec2Error, Ec2Provider, SnapshotFilter};
@@ -34,13 +34,7 @@ pub async fn vault<P: Ec2Provider>(
 ) -> Result<Vault<P::Ec2>, Ec2Error> {
     let account = provider.account().await?;
     let mut vault = Vault {
-        inventory: VaultInventory {
-            account,
-            sources: BTreeMap::new(),
-            targets: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            whole: matches!(what, CopyScope::Sweep),
-        },
+        inventory: VaultInventory::new(account, matches!(what, CopyScope::Sweep)),
         clients: BTreeMap::new(),
         unreadable: Vec::new(),
     };
@@ -103,11 +97,9 @@ pub async fn within<P: Ec2Provider>(
     let regions: Vec<Region> = known.targets.keys().chain(&unread).cloned().collect();
     let mut vault = Vault {
         inventory: VaultInventory {
-            account: known.account,
             sources: known.sources,
             targets: known.targets,
-            keys: BTreeMap::new(),
-            whole: true,
+            ..VaultInventory::new(known.account, true)
         },
         clients: BTreeMap::new(),
         unreadable: Vec::new(),
@@ -119,6 +111,7 @@ pub async fn within<P: Ec2Provider>(
         }
     }
     vault.read_targets(&unread, None, &rules).await;
+    vault.count_in_progress(&rules, &unread).await;
     vault.read_keys(&rules).await;
     vault
 }
@@ -207,6 +200,30 @@ impl<E: Ec2> Vault<E> {
         }
     }
 
+    /// In target Regions that had been read already, for another purpose.
+    async fn count_in_progress(&mut self, rules: &[&CopyRule], counted: &BTreeSet<Region>) {
+        let regions: BTreeSet<&Region> =
+            rules.iter().map(|rule| &rule.target).filter(|it| !counted.contains(*it)).collect();
+        let reads = regions.into_iter().filter_map(|region| {
+            let ec2 = self.clients.get(region)?;
+            Some(async move { (region, in_progress(ec2).await) })
+        });
+        for (region, read) in join_all(reads).await {
+            match read {
+                Ok(n) => {
+                    if let Some(target) = self.inventory.targets.get_mut(region) {
+                        target.in_progress = n;
+                    }
+                }
+                Err(error) => {
+                    // Nothing is begun blindly there, nor judged.
+                    self.inventory.targets.remove(region);
+                    self.unreadable(region, error);
+                }
+            }
+        }
+    }
+
     async fn read_keys(&mut self, rules: &[&CopyRule]) {
         if self.inventory.sources.values().all(Vec::is_empty) {
             return;
@@ -228,7 +245,7 @@ async fn target<E: Ec2>(
     filter: &SnapshotFilter,
     locks: bool,
 ) -> Result<TargetInventory, Ec2Error> {
-    let copies: Vec<Snapshot> = ec2.describe_snapshots(filter).await?;
+    let (copies, in_progress) = try_join(ec2.describe_snapshots(filter), in_progress(ec2)).await?;
     // An event's run deletes failed and doubled copies only, and mostly there are none.
     let needed = match filter {
         SnapshotFilter::Tagged(_) => !copies.is_empty(),
@@ -236,5 +253,12 @@ async fn target<E: Ec2>(
         _ => copies.len() > 1 || copies.iter().any(|copy| copy.state == State::Error),
     };
     let guards = guards(ec2, needed).await;
-    Ok(TargetInventory { copies, guards })
+    Ok(TargetInventory { copies, in_progress, guards })
+}
+
+/// The volume of a copy is a placeholder, by which others' copies can be told from other pending snapshots
+/// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)).
+async fn in_progress<E: Ec2>(ec2: &E) -> Result<usize, Ec2Error> {
+    let pending = ec2.describe_snapshots(&SnapshotFilter::Pending).await?;
+    Ok(pending.iter().filter(|it| it.volume_id.is_placeholder()).count())
 }

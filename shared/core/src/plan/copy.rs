@@ -95,9 +95,11 @@ pub fn plan(request: Request<'_>) -> Plan {
             by_source.entry(key).or_default().push(snapshot);
             here.push(Copy { snapshot, claim });
         }
+        // A copy of ours that was just begun may be seen by one look and not yet by the other.
         let pending = target.copies.iter().filter(|copy| copy.state == State::Pending).count();
         copies.insert(region, here);
-        room.insert(region, CONCURRENT_COPIES.saturating_sub(pending));
+        let in_progress = pending.max(target.in_progress);
+        room.insert(region, CONCURRENT_COPIES.saturating_sub(in_progress));
     }
     let mut draft = Draft { request, copies, by_source, room, plan: Plan::default() };
     let sources: Vec<(&Region, &Snapshot)> = request

@@ -15,7 +15,9 @@ use crate::ec2::{
 };
 use crate::execute::{Executed, Outcome};
 use crate::ids::{AccountId, SnapshotId};
-use crate::inventory::{FastRestores, Instance, Key, Snapshot, State, Tiering, Volume};
+use crate::inventory::{
+    EbsEncryption, FastRestores, Instance, Key, Snapshot, State, Tiering, Volume,
+};
 use crate::policy::Tags;
 use crate::testing::{Rotation, own, schedule, server, set, snap};
 
@@ -43,6 +45,7 @@ impl Ec2 for Fake {
     async fn describe_fast_snapshot_restores(&self) -> Answer<FastRestores> { unreachable!() }
     async fn describe_availability_zones(&self) -> Answer<BTreeMap<String, String>> { unreachable!() }
     async fn describe_snapshot_tier_status(&self) -> Answer<BTreeMap<SnapshotId, Tiering>> { unreachable!() }
+    async fn ebs_encryption(&self) -> Answer<EbsEncryption> { unreachable!() }
     async fn describe_key(&self, _: &str) -> Answer<Key> { unreachable!() }
     async fn create_snapshot(&self, _: &CreateSnapshot) -> Answer<SnapshotId> { unreachable!() }
     async fn create_snapshots(&self, _: &CreateSnapshots) -> Answer<Vec<SnapshotId>> { unreachable!() }

@@ -1,8 +1,8 @@
 //! `CopySnapshot`.
 
 use snapferry_core::ec2::{CopySnapshot, ErrorKind};
-use snapferry_core::ids::{KmsKeyArn, Scope, SnapshotId};
-use snapferry_core::inventory::{Snapshot, State};
+use snapferry_core::ids::{Scope, SnapshotId};
+use snapferry_core::inventory::{EbsEncryption, Snapshot, State};
 
 use super::{acceptable, completed, in_region, in_standard_tier};
 use crate::calls::{Refusal, refuse};
@@ -47,14 +47,17 @@ impl World {
             );
         }
         acceptable(&request.tags, &request.description)?;
-        let encrypted = request.encrypted || source.snapshot.encrypted;
-        let default = || format!("arn:aws:kms:{}:{}:key/ebs", scope.region, scope.account);
-        let key =
-            encrypted.then(|| request.kms_key.as_ref().map_or_else(default, ToString::to_string));
+        let EbsEncryption { by_default, key: default } = self.ebs_encryption(scope);
+        let encrypted = request.encrypted || source.snapshot.encrypted || by_default;
+        let default =
+            if default == super::DEFAULT_KEY { super::default_key(scope) } else { default };
+        let key = encrypted
+            .then(|| request.kms_key.as_ref().map_or(default, |key| key.as_str().to_owned()));
         // EC2 says yes first, and looks at the keys later.
         let source_key = source.snapshot.kms_key_id.as_deref();
         let source_readable = source_key.is_none_or(|arn| self.usable(arn, &scope.account));
-        let target = request.kms_key.as_ref().map(KmsKeyArn::as_str);
+        let managed = super::default_key(scope);
+        let target = key.as_deref().filter(|arn| *arn != managed);
         let target_usable =
             target.is_none_or(|arn| in_region(arn, scope) && self.usable(arn, &scope.account));
         let (state, message) = if source_readable && target_usable {

@@ -27,6 +27,7 @@ fn the_archive_ends_shares_and_fast_restores() {
     let copy = CopySnapshot {
         source: it.clone(),
         source_region: id("eu-central-1"),
+        source_encrypted: false,
         description: String::new(),
         encrypted: false,
         kms_key: None,

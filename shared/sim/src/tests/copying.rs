@@ -12,6 +12,7 @@ fn of_source(source: &SnapshotId) -> CopySnapshot {
     CopySnapshot {
         source: source.clone(),
         source_region: id("eu-central-1"),
+        source_encrypted: false,
         description: "copy".into(),
         encrypted: false,
         kms_key: None,

@@ -94,6 +94,7 @@ fn what_people_do_with_a_snapshot_is_seen_and_respected() {
     let copy = CopySnapshot {
         source: fast,
         source_region: id("eu-central-1"),
+        source_encrypted: false,
         description: String::new(),
         encrypted: false,
         kms_key: None,

@@ -141,10 +141,10 @@ fn an_event_asks_for_what_it_names_and_no_more() {
     let run = copy(&sim, &[copies()], told_of(&sim, &source, MEMBER));
     assert_eq!(done(&run, "CopySnapshot"), 2);
     let journal = sim.take_journal();
-    // The source, the copies of it in either Region, the same after copying; both keys.
-    assert_eq!(calls(&journal, "DescribeSnapshots"), 1 + 2 + 2);
+    // The source, in either Region the copies of it and what is in progress, the former again after copying; both keys.
+    assert_eq!(calls(&journal, "DescribeSnapshots"), 1 + 4 + 2);
     assert_eq!(calls(&journal, "DescribeKey"), 2);
-    assert_eq!(journal.len(), 1 + 5 + 2 + 2, "{journal:?}");
+    assert_eq!(journal.len(), 1 + 7 + 2 + 2, "{journal:?}");
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_key_that_cannot_be_read_is_named_with_the_remedy() {
     });
     assert_eq!(
         told,
-        "key arn:aws:kms:eu-west-1:444444444444:key/others cannot be read: AWS refused DescribeKey: not authorized to perform kms:DescribeKey (AccessDeniedException, request ID request-4); allow kms:DescribeKey on it to this function's role, in the role and, for a key of another account, in the key policy"
+        "key arn:aws:kms:eu-west-1:444444444444:key/others cannot be read: AWS refused DescribeKey: not authorized to perform kms:DescribeKey (AccessDeniedException, request ID request-6); allow kms:DescribeKey on it to this function's role, in the role and, for a key of another account, in the key policy"
     );
 }
 

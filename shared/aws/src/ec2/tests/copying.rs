@@ -10,6 +10,7 @@ fn request() -> CopySnapshot {
     CopySnapshot {
         source: id("snap-0123456789abcdef0"),
         source_region: id("eu-central-1"),
+        source_encrypted: false,
         description: "Copied".into(),
         encrypted: true,
         kms_key: Some(id(KEY)),

@@ -47,6 +47,7 @@ fn request(n: u32, schedules: &str) -> CopySnapshot {
     CopySnapshot {
         source: snap(n),
         source_region: id(HOME),
+        source_encrypted: false,
         description: String::new(),
         encrypted: false,
         kms_key: None,

@@ -77,6 +77,7 @@ pub(super) fn request_of(
     CopySnapshot {
         source: source.id.clone(),
         source_region: claim.source_region.clone(),
+        source_encrypted: source.encrypted,
         description: description::of_copy(
             &source.id,
             &source.owner,
