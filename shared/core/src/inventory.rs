@@ -119,6 +119,9 @@ pub struct Key {
     pub spec: String,
 }
 
+/// The alias of the AWS managed key for EBS, which is the key by default where an account has chosen none.
+pub const AWS_MANAGED_KEY: &str = "alias/aws/ebs";
+
 /// EBS encryption by default of an account in a Region
 /// ([Encryption by default](https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,8 +234,8 @@ pub struct VaultInventory {
 pub struct TargetInventory {
     /// Copies of ours.
     pub copies: Vec<Snapshot>,
-    /// How many copies are in progress, whoever began them; EC2 limits them per account and destination Region.
-    pub in_progress: usize,
+    /// Copies in progress, whoever began them: EC2 limits them per account and destination Region.
+    pub in_progress: Vec<Snapshot>,
     /// As in [`ScopeInventory::guards`].
     pub guards: Result<Guards, String>,
 }

@@ -326,8 +326,11 @@ impl Copying {
             usage: "ENCRYPT_DECRYPT".into(),
             spec: "SYMMETRIC_DEFAULT".into(),
         };
-        let target =
-            |copies| TargetInventory { copies, in_progress: 0, guards: Ok(Guards::default()) };
+        let target = |copies| TargetInventory {
+            copies,
+            in_progress: Vec::new(),
+            guards: Ok(Guards::default()),
+        };
         Self {
             documents: vec![copies("v")],
             whole: true,

@@ -141,7 +141,7 @@ impl Told {
                     && it.state == State::Pending
                     && it.volume_id.is_placeholder()
             };
-            let in_progress = seen.all.iter().filter(is_in_progress).count();
+            let in_progress = seen.all.iter().filter(is_in_progress).cloned().collect();
             let guards = seen.scope.guards.clone();
             let target = TargetInventory { copies, in_progress, guards };
             inventory.targets.insert(region.clone(), target);
@@ -150,7 +150,7 @@ impl Told {
         for rule in copies.iter().flat_map(|copies| copies.rules) {
             let empty = TargetInventory {
                 copies: Vec::new(),
-                in_progress: 0,
+                in_progress: Vec::new(),
                 guards: Ok(Guards::default()),
             };
             inventory.targets.entry(rule.target.clone()).or_insert(empty);

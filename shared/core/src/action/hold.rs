@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::ids::{AccountId, VolumeId};
+use crate::ids::{AccountId, Region, VolumeId};
 use crate::tags;
 
 /// Why something is not done.
@@ -69,6 +69,8 @@ pub enum Hold {
     PastRetention(Timestamp),
     /// So many newer ones of its volume are enough for the rule.
     EnoughNewer,
+    /// Whether the Region's key for EBS encryption can be used could not be looked at beforehand.
+    DefaultKeyUnread(Region, String),
     /// The source cannot be copied in its state.
     SourceState(String),
     /// EC2 said so when it was tried.
@@ -137,6 +139,10 @@ impl fmt::Display for Hold {
                 write!(f, "past its retention, which ended at {}", tags::instant(*until))
             }
             Self::EnoughNewer => f.write_str("newer ones are all that the rule's retention keeps"),
+            Self::DefaultKeyUnread(region, why) => write!(
+                f,
+                "copies to {region} go ahead without a look at its key for EBS encryption: {why}"
+            ),
             Self::SourceState(state) => write!(f, "the source is {state}"),
             Self::Ec2(text) => f.write_str(text),
         }

@@ -12,6 +12,8 @@ use crate::inventory::{Snapshot, State, TargetInventory, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Policy};
 use crate::tags;
 
+mod keys;
+
 /// What was seen in the vault, with the clients that saw it.
 #[derive(Debug)]
 pub struct Vault<E> {
@@ -66,6 +68,10 @@ pub async fn vault<P: Ec2Provider>(
     let rules: Vec<&CopyRule> = policies.iter().flat_map(|(_, details)| &details.rules).collect();
     vault.read_targets(&targets, named, &rules).await;
     vault.read_keys(&rules).await;
+    if vault.has_to_name_its_role() {
+        // Told already when the account was asked for; without it the remedies name the account.
+        vault.inventory.caller = provider.caller().await.unwrap_or_default();
+    }
     Ok(vault)
 }
 
@@ -113,6 +119,12 @@ pub async fn within<P: Ec2Provider>(
     vault.read_targets(&unread, None, &rules).await;
     vault.count_in_progress(&rules, &unread).await;
     vault.read_keys(&rules).await;
+    if vault.has_to_name_its_role() {
+        vault.inventory.caller = match &known.access.role_arn {
+            Some(role) => role.to_string(),
+            None => provider.caller().await.unwrap_or_default(),
+        };
+    }
     vault
 }
 
@@ -210,9 +222,9 @@ impl<E: Ec2> Vault<E> {
         });
         for (region, read) in join_all(reads).await {
             match read {
-                Ok(n) => {
+                Ok(copies) => {
                     if let Some(target) = self.inventory.targets.get_mut(region) {
-                        target.in_progress = n;
+                        target.in_progress = copies;
                     }
                 }
                 Err(error) => {
@@ -222,21 +234,6 @@ impl<E: Ec2> Vault<E> {
                 }
             }
         }
-    }
-
-    async fn read_keys(&mut self, rules: &[&CopyRule]) {
-        if self.inventory.sources.values().all(Vec::is_empty) {
-            return;
-        }
-        let arns: BTreeMap<&str, &Region> = rules
-            .iter()
-            .filter_map(|rule| rule.cmk_arn.as_ref().map(|arn| (arn.as_str(), &rule.target)))
-            .collect();
-        let reads = arns.into_iter().filter_map(|(arn, region)| {
-            let ec2 = self.clients.get(region)?;
-            Some(async move { (arn.to_owned(), ec2.describe_key(arn).await) })
-        });
-        self.inventory.keys = join_all(reads).await.into_iter().collect();
     }
 }
 
@@ -258,7 +255,8 @@ async fn target<E: Ec2>(
 
 /// The volume of a copy is a placeholder, by which others' copies can be told from other pending snapshots
 /// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)).
-async fn in_progress<E: Ec2>(ec2: &E) -> Result<usize, Ec2Error> {
-    let pending = ec2.describe_snapshots(&SnapshotFilter::Pending).await?;
-    Ok(pending.iter().filter(|it| it.volume_id.is_placeholder()).count())
+async fn in_progress<E: Ec2>(ec2: &E) -> Result<Vec<Snapshot>, Ec2Error> {
+    let mut pending = ec2.describe_snapshots(&SnapshotFilter::Pending).await?;
+    pending.retain(|snapshot| snapshot.volume_id.is_placeholder());
+    Ok(pending)
 }

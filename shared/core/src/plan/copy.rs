@@ -13,7 +13,8 @@ use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
 use crate::tags::{self, Claim, CopyClaim};
 use expire::retry_after;
-use key::{KeyProblem, key_problem};
+use key::{KeyProblem, key_problem, unread_default};
+use queue::Waiting;
 pub use request::sources;
 use request::{claim_of, request_of, subject_of};
 use worth::Worth;
@@ -22,6 +23,8 @@ mod cover;
 mod expire;
 mod key;
 mod locks;
+mod queue;
+mod remedy;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -48,6 +51,16 @@ pub struct Request<'a> {
     pub now: Timestamp,
 }
 
+impl Request<'_> {
+    /// What the tags of a copy say, if it is one of this kind that this account made.
+    fn claim_of_ours(&self, copy: &Snapshot) -> Option<CopyClaim> {
+        let is_ours = |claim: &CopyClaim| {
+            copy.owner == self.inventory.account && claim.schedules.is_empty() != self.within
+        };
+        CopyClaim::read(&copy.tags).filter(is_ours)
+    }
+}
+
 #[derive(Clone)]
 struct Copy<'a> {
     snapshot: &'a Snapshot,
@@ -70,6 +83,8 @@ struct Draft<'a> {
     by_source: BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Snapshot>>,
     /// What else may be started, by target Region.
     room: BTreeMap<&'a Region, usize>,
+    /// What could begin at once.
+    waiting: Vec<Waiting>,
     plan: Plan,
 }
 
@@ -82,12 +97,7 @@ pub fn plan(request: Request<'_>) -> Plan {
     for (region, target) in &request.inventory.targets {
         let mut here = Vec::new();
         for snapshot in &target.copies {
-            let claim = CopyClaim::read(&snapshot.tags);
-            let is_ours = |claim: &CopyClaim| {
-                snapshot.owner == request.inventory.account
-                    && claim.schedules.is_empty() != request.within
-            };
-            let Some(claim) = claim.filter(is_ours) else {
+            let Some(claim) = request.claim_of_ours(snapshot) else {
                 continue;
             };
             let tag = |key: &str| snapshot.tags.get(key).map_or("", String::as_str);
@@ -95,13 +105,16 @@ pub fn plan(request: Request<'_>) -> Plan {
             by_source.entry(key).or_default().push(snapshot);
             here.push(Copy { snapshot, claim });
         }
-        // A copy of ours that was just begun may be seen by one look and not yet by the other.
-        let pending = target.copies.iter().filter(|copy| copy.state == State::Pending).count();
+        // A copy that was just begun may be seen by one look and not yet by the other.
+        let pending = target.copies.iter().filter(|copy| copy.state == State::Pending);
+        let in_progress: BTreeSet<&SnapshotId> =
+            pending.chain(&target.in_progress).map(|copy| &copy.id).collect();
         copies.insert(region, here);
-        let in_progress = pending.max(target.in_progress);
+        let in_progress = in_progress.len();
         room.insert(region, CONCURRENT_COPIES.saturating_sub(in_progress));
     }
-    let mut draft = Draft { request, copies, by_source, room, plan: Plan::default() };
+    let mut draft =
+        Draft { request, copies, by_source, room, waiting: Vec::new(), plan: Plan::default() };
     let sources: Vec<(&Region, &Snapshot)> = request
         .inventory
         .sources
@@ -112,6 +125,9 @@ pub fn plan(request: Request<'_>) -> Plan {
     for (region, source) in &sources {
         draft.source(region, source, &worth);
     }
+    let waiting = std::mem::take(&mut draft.waiting);
+    draft.fill(waiting);
+    draft.tell_unread_defaults();
     draft.failed_copies();
     if request.inventory.whole {
         draft.expire();
@@ -214,7 +230,7 @@ impl<'a> Draft<'a> {
                 format!("it has failed before; tried again after {}", tags::instant(at));
             return self.plan.deferred.push(Deferred { planned, waits_for });
         }
-        match key_problem(self.request.inventory, rule) {
+        match key_problem(self.request.inventory, rule, source) {
             None => {}
             Some(KeyProblem::Passes(waits_for)) => {
                 return self.plan.deferred.push(Deferred { planned, waits_for });
@@ -231,20 +247,21 @@ impl<'a> Draft<'a> {
                 });
             }
         }
-        match self.room.get_mut(&rule.target) {
-            Some(0) => {
-                let waits_for =
-                    format!("{CONCURRENT_COPIES} copies are in progress in {}", rule.target);
-                self.plan.deferred.push(Deferred { planned, waits_for });
-            }
-            Some(room) => {
-                *room -= 1;
-                self.plan.actions.push(planned);
-            }
-            // The Region could not be read; that is reported, and nothing is done blindly there.
-            None => {
-                let waits_for = format!("{} could not be read", rule.target);
-                self.plan.deferred.push(Deferred { planned, waits_for });
+        self.waiting.push(Waiting { planned, claim, start: source.start_time });
+    }
+
+    fn tell_unread_defaults(&mut self) {
+        let mut told = BTreeSet::new();
+        for copies in self.request.policies.iter().filter(|copies| copies.policy.enabled) {
+            for rule in copies.rules.iter().filter(|rule| rule.cmk_arn.is_none()) {
+                if let Some(why) = unread_default(self.request.inventory, rule)
+                    && told.insert(&rule.target)
+                {
+                    let subject =
+                        Subject { policy: copies.policy.name.clone(), ..Subject::default() };
+                    let scope = self.request.inventory.scope(&rule.target);
+                    self.plan.held.push(Held { scope, subject, why });
+                }
             }
         }
     }

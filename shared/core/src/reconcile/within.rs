@@ -91,7 +91,7 @@ fn target(scope: &Scope, inventory: ScopeInventory) -> TargetInventory {
     };
     TargetInventory {
         copies: inventory.snapshots.into_iter().filter(is_copy).collect(),
-        in_progress: 0, // counted where something is to be copied
+        in_progress: Vec::new(), // looked at where something is to be copied
         guards: inventory.guards,
     }
 }

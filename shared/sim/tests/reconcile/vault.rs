@@ -384,10 +384,9 @@ fn a_key_that_cannot_be_read_is_named_with_the_remedy() {
         sim.key(&others, &[]);
         named(others.clone())(sim, policy);
     });
-    assert_eq!(
-        told,
-        "key arn:aws:kms:eu-west-1:444444444444:key/others cannot be read: AWS refused DescribeKey: not authorized to perform kms:DescribeKey (AccessDeniedException, request ID request-6); allow kms:DescribeKey on it to this function's role, in the role and, for a key of another account, in the key policy"
-    );
+    let begins = "key arn:aws:kms:eu-west-1:444444444444:key/others cannot be read: AWS refused DescribeKey: not authorized to perform kms:DescribeKey (AccessDeniedException, request ID request-6); the policy of key arn:aws:kms:eu-west-1:444444444444:key/others lacks [{\"Action\":[\"kms:DescribeKey\",";
+    assert!(told.starts_with(begins), "{told}");
+    assert!(told.contains(", or arn:aws:iam::222222222222:role/function lacks ["), "{told}");
 }
 
 #[test]
@@ -483,6 +482,8 @@ fn a_source_that_goes_changes_nothing_in_the_vault() {
     let unshared = shared(&sim, |_| {});
     sweep(&sim, &[copies()]);
     sim.advance(hours(1));
+    sweep(&sim, &[copies()]); // the second of the volume, once there is a first
+    sim.advance(hours(1));
     sim.remove(&deleted);
     sim.change(&unshared, |it| it.shared_with.clear());
     drop(sim.take_journal());
@@ -496,8 +497,8 @@ fn a_source_that_goes_changes_nothing_in_the_vault() {
 #[test]
 fn copies_beyond_the_limit_of_a_region_wait() {
     let sim = world();
-    for _ in 0..25 {
-        shared(&sim, |_| {});
+    for n in 0..25 {
+        shared(&sim, |it| it.snapshot.volume_id = id(&format!("vol-{n:08x}")));
     }
     let run = sweep(&sim, &[copies()]);
     assert_eq!(done(&run, "CopySnapshot"), 40);
@@ -507,10 +508,11 @@ fn copies_beyond_the_limit_of_a_region_wait() {
     assert_eq!(why, "20 copies are in progress in eu-west-1");
     assert_eq!((failure(&run).as_str(), run.report.status), ("", Status::Incomplete));
     assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 40, "EC2 is not even asked");
-    // An event sees only its own, so EC2 has to say it.
+    // Nor by an event's run, which looks at what is in progress as well.
     let source = shared(&sim, |_| {});
     let run = copy(&sim, &[copies()], told_of(&sim, &source, MEMBER));
     assert_eq!(lines(&run, "CopySnapshot", OutcomeName::Deferred).len(), 2);
+    assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 0);
     assert_eq!(failure(&run), "");
     sim.advance(hours(1));
     let run = sweep(&sim, &[copies()]);

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Copy, Draft, subject_of};
+use super::{Copy, Draft, remedy, subject_of};
 use crate::action::{
     Action, Expired, Held, Hold, Impossible, Keeping, Kept, Period, Planned, Reason, Subject,
 };
@@ -54,19 +54,35 @@ impl<'a> Draft<'a> {
         let stuck = given_up && failed.iter().all(|copy| self.veto(region, copy).is_some());
         let is_news = !is_replaced && !is_there(State::Pending) && !stuck;
         if let Some(newest) = failed.last().filter(|_| is_news) {
+            let (kind, message) = self.failure(newest, claim);
             self.plan.impossible.push(Impossible {
                 scope: self.request.inventory.scope(region),
                 operation: "CopySnapshot",
                 subject: subject(newest),
-                kind: ErrorKind::KeyUnusable,
+                kind,
                 code: "error".into(),
-                message: failed_copy(&newest.id, claim, &message_of(newest)),
+                message,
             });
         }
         let kept = if is_replaced || given_up { 0 } else { REMEMBERED };
         for copy in failed.iter().rev().skip(kept) {
             self.delete(region, copy, subject(copy), Reason::Failed(message_of(copy)), false);
         }
+    }
+
+    /// What EC2 said of a failed copy, and what to do about it.
+    fn failure(&self, copy: &Snapshot, claim: &CopyClaim) -> (ErrorKind, String) {
+        let inventory = self.request.inventory;
+        let said = message_of(copy);
+        let text = format!("copy {} of {} ended in error: {said}", copy.id, claim.source_snapshot);
+        // EC2 gives a text and no code: "Given key ID is not accessible".
+        if !said.to_ascii_lowercase().contains("key") {
+            return (ErrorKind::Internal, text);
+        }
+        let sources = inventory.sources.get(&claim.source_region).into_iter().flatten();
+        let source = sources.into_iter().find(|source| source.id == claim.source_snapshot);
+        let remedy = remedy::of_failure(inventory, copy, source);
+        (ErrorKind::KeyUnusable, format!("{text}. {remedy}"))
     }
 
     /// Repetitions, and copies whose time is over.
@@ -357,13 +373,4 @@ pub(super) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
 
 fn message_of(copy: &Snapshot) -> String {
     copy.state_message.clone().unwrap_or_else(|| "no reason given".into())
-}
-
-fn failed_copy(copy: &SnapshotId, claim: &CopyClaim, message: &str) -> String {
-    format!(
-        "copy {copy} of {} ended in error: {message}. Where a key is not accessible: the source key's policy has \
-         to allow this account kms:DescribeKey, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKey* and \
-         kms:CreateGrant, and this function's role the same on both keys",
-        claim.source_snapshot
-    )
 }

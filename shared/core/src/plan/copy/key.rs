@@ -1,7 +1,9 @@
-//! Whether the key of a rule can be used, and if not, what to do about it.
+//! Whether a copy's keys can be used, and if not, what to do about it.
 
+use super::remedy;
+use crate::action::Hold;
 use crate::ec2::{Ec2Error, ErrorKind};
-use crate::inventory::{Key, VaultInventory};
+use crate::inventory::{AWS_MANAGED_KEY, Key, Snapshot, VaultInventory};
 use crate::policy::CopyRule;
 
 /// Why a rule cannot copy now.
@@ -12,51 +14,120 @@ pub(super) enum KeyProblem {
     Stays { kind: ErrorKind, code: String, message: String },
 }
 
-/// EC2 checks the key of a copy only after it has said yes
+/// EC2 checks keys only after it has said yes
 /// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)), so we look first.
-pub(super) fn key_problem(inventory: &VaultInventory, rule: &CopyRule) -> Option<KeyProblem> {
-    let arn = rule.cmk_arn.as_ref()?;
-    let stays = |kind, code: &str, what: String| {
-        Some(KeyProblem::Stays { kind, code: code.to_owned(), message: what })
+pub(super) fn key_problem(
+    inventory: &VaultInventory,
+    rule: &CopyRule,
+    source: &Snapshot,
+) -> Option<KeyProblem> {
+    let of_target = match &rule.cmk_arn {
+        Some(arn) if arn.region() != rule.target => {
+            let what = format!(
+                "key {arn} is in {}, but copies in {} need a key of that Region",
+                arn.region(),
+                rule.target
+            );
+            Some(stays(ErrorKind::KeyUnusable, "WrongRegion", what))
+        }
+        Some(arn) => look(inventory, arn.as_str()),
+        None => default_key(inventory, rule, source),
     };
-    if arn.region() != rule.target {
-        let what = format!(
-            "key {arn} is in {}, but copies in {} need a key of that Region",
-            arn.region(),
-            rule.target
-        );
-        return stays(ErrorKind::KeyUnusable, "WrongRegion", what);
-    }
-    match inventory.keys.get(arn.as_str()) {
+    of_target.or_else(|| source_key(inventory, source))
+}
+
+fn stays(kind: ErrorKind, code: &str, message: String) -> KeyProblem {
+    KeyProblem::Stays { kind, code: code.to_owned(), message }
+}
+
+/// A key that is named, and that the copy certainly needs.
+fn look(inventory: &VaultInventory, arn: &str) -> Option<KeyProblem> {
+    match inventory.keys.get(arn) {
         None => Some(KeyProblem::Passes(format!("key {arn} was not looked at"))),
         Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => {
             Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")))
         }
         Some(Err(err)) => {
-            let what = unreadable_key(arn.as_str(), err);
             let code = err.code().map_or("NoAnswer", |(code, _)| code);
-            stays(err.kind(), code, what)
+            Some(stays(err.kind(), code, unreadable(inventory, arn, err)))
         }
-        Some(Ok(key)) => unusable_key(key).and_then(|(code, what)| {
-            stays(ErrorKind::KeyUnusable, code, format!("key {arn} {what}"))
-        }),
+        Some(Ok(key)) => unusable(key)
+            .map(|(code, what)| stays(ErrorKind::KeyUnusable, code, format!("key {arn} {what}"))),
     }
 }
 
-fn unreadable_key(arn: &str, err: &Ec2Error) -> String {
+/// The Region's key for EBS encryption. Where that cannot be told, copying is tried: EC2 knows.
+fn default_key(
+    inventory: &VaultInventory,
+    rule: &CopyRule,
+    source: &Snapshot,
+) -> Option<KeyProblem> {
+    let encryption = inventory.encryption.get(&rule.target)?.as_ref().ok()?;
+    let is_used = rule.encrypted || source.encrypted || encryption.by_default;
+    if !is_used || encryption.key == AWS_MANAGED_KEY {
+        return None;
+    }
+    let key = inventory.keys.get(&encryption.key)?;
+    let (kind, code, what) = match key {
+        Ok(key) => {
+            let (code, what) = unusable(key)?;
+            (ErrorKind::KeyUnusable, code, what)
+        }
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            (ErrorKind::NotFound, "NotFoundException", "does not exist".to_owned())
+        }
+        Err(_) => return None,
+    };
+    let what = format!(
+        "key {}, the default for EBS encryption in {}, {what}; or set another default with \
+         ec2:ModifyEbsDefaultKmsKeyId, or name a key in the rule (CmkArn)",
+        encryption.key, rule.target
+    );
+    Some(stays(kind, code, what))
+}
+
+/// The key that the source is under. One that does not let itself be looked at may still let itself be used.
+fn source_key(inventory: &VaultInventory, source: &Snapshot) -> Option<KeyProblem> {
+    let arn = source.kms_key_id.as_deref()?;
+    let whose = format!("key {arn}, which {} of {} is under,", source.id, source.owner);
+    match inventory.keys.get(arn)? {
+        Ok(key) if key.aws_managed && source.owner != inventory.account => {
+            let what = format!(
+                "{whose} is AWS managed, and no other account can use it: its owner has to copy the snapshot \
+                 under a customer managed key and share the copy"
+            );
+            Some(stays(ErrorKind::KeyUnusable, "DefaultKey", what))
+        }
+        Ok(key) => unusable(key)
+            .map(|(code, what)| stays(ErrorKind::KeyUnusable, code, format!("{whose} {what}"))),
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            let what = format!("{whose} does not exist any more: the snapshot cannot be read");
+            Some(stays(ErrorKind::NotFound, "NotFoundException", what))
+        }
+        Err(_) => None,
+    }
+}
+
+/// What could not be told of the default key of a Region is no obstacle, but no secret either.
+pub(super) fn unread_default(inventory: &VaultInventory, rule: &CopyRule) -> Option<Hold> {
+    let unread = inventory.encryption.get(&rule.target)?.as_ref().err()?;
+    Some(Hold::DefaultKeyUnread(rule.target.clone(), unread.message.clone()))
+}
+
+fn unreadable(inventory: &VaultInventory, arn: &str, err: &Ec2Error) -> String {
     match err.kind() {
         ErrorKind::NotFound => format!(
             "key {arn} does not exist: correct CmkArn, or create the key in that account and Region"
         ),
-        _ => format!(
-            "key {arn} cannot be read: {err}; allow kms:DescribeKey on it to this function's role, in the role \
-             and, for a key of another account, in the key policy"
-        ),
+        ErrorKind::AccessDenied => {
+            format!("key {arn} cannot be read: {err}; {}", remedy::of_denial(inventory, arn, err))
+        }
+        _ => format!("key {arn} cannot be read: {err}"),
     }
 }
 
 /// What is wrong with the key, and the remedy.
-fn unusable_key(key: &Key) -> Option<(&'static str, String)> {
+pub(super) fn unusable(key: &Key) -> Option<(&'static str, String)> {
     match key.state.as_str() {
         "Enabled" => {}
         "Disabled" => {

@@ -14,7 +14,9 @@ use crate::testing::{
 };
 
 mod counts;
+mod keys;
 mod locks;
+mod queue;
 mod within;
 
 fn with(mut snapshot: Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
@@ -25,6 +27,18 @@ fn with(mut snapshot: Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot 
 fn copied(plan: &Plan) -> Vec<String> {
     let actions = actions(plan).into_iter();
     actions.filter(|it| it.starts_with("CopySnapshot")).collect()
+}
+
+/// Also what waits for a place.
+fn wanted(plan: &Plan) -> Vec<String> {
+    let waiting = plan.deferred.iter().map(|it| it.planned.clone());
+    let actions = plan.actions.iter().cloned().chain(waiting).collect();
+    copied(&Plan { actions, ..Plan::default() })
+}
+
+/// A source of another volume.
+fn of_volume(n: u32, source: Snapshot) -> Snapshot {
+    with(source, |it| it.volume_id = vol(n))
 }
 
 #[test]
@@ -180,9 +194,15 @@ fn what_waits_and_for_what() {
     }
     // Nineteen are on their way, whoever of ours began them: one more may.
     let on_their_way = (100..119).map(|n| with(copy_of(n, n, 1), |it| it.state = State::Pending));
-    let world = Copying::new(vec![source(1, 1), source(2, 1)], on_their_way.collect());
+    let two = vec![source(1, 1), of_volume(2, source(2, 1))];
+    let world = Copying::new(two, on_their_way.map(|it| of(7, it)).collect());
     assert_eq!(waits(&world), ["20 copies are in progress in eu-central-1"]);
     assert_eq!(copied(&world.good_plan()).len(), 3);
+}
+
+/// A copy of another volume.
+fn of(n: u32, copy: Snapshot) -> Snapshot {
+    with(copy, |it| drop(it.tags.insert(tags::SOURCE_VOLUME.into(), vol(n).to_string())))
 }
 
 fn refused(kind: ErrorKind) -> Ec2Error {
@@ -199,10 +219,11 @@ fn refused(kind: ErrorKind) -> Ec2Error {
 fn a_key_that_stays_unusable_is_told_for_every_source_that_needs_it() {
     for (kind, wanted) in [
         (ErrorKind::NotFound, "does not exist"),
-        (ErrorKind::AccessDenied, "allow kms:DescribeKey"),
+        (ErrorKind::AccessDenied, "root lacks [{\"Action\":[\"kms:DescribeKey\""),
         (ErrorKind::Invalid, "cannot be read"),
     ] {
-        let mut world = Copying::new(vec![source(1, 1), source(2, 1)], vec![]);
+        let two = vec![source(1, 1), of_volume(2, source(2, 1))];
+        let mut world = Copying::new(two, vec![]);
         world.inventory.keys.insert(key(AWAY), Err(refused(kind)));
         let plan = world.good_plan();
         assert_eq!(copied(&plan).len(), 2, "the other Region is served");

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{apply, copied, with};
+use super::{apply, copied, wanted, with};
 use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State};
 use crate::tags;
@@ -74,7 +74,7 @@ fn only_what_the_rule_would_keep_is_copied() {
     let sources = || (1..=4).map(|n| source(n, 24 * i64::from(n))).collect::<Vec<_>>();
     let enough =
         |n: u32| format!("{}: newer ones are all that the rule's retention keeps", snap(n));
-    for (rule, wanted) in [
+    for (rule, stay) in [
         (json!({"Count": 2}), &[1, 2][..]),
         (json!({"Keep": {"Weekly": 1}}), &[1]),
         (json!({"Count": 1, "Keep": {"Daily": 3}}), &[1, 2, 3]),
@@ -82,13 +82,13 @@ fn only_what_the_rule_would_keep_is_copied() {
         (json!({"Count": 1, "Interval": 3, "IntervalUnit": "DAYS"}), &[1, 2]), // the third is exactly so old
     ] {
         let plan = by(&rule, sources(), vec![]).good_plan();
-        let mut lines = copied(&plan);
+        let mut lines = wanted(&plan);
         lines.sort();
         let why = "shared with this account and not copied yet";
         let expected: Vec<_> =
-            wanted.iter().map(|n| format!("CopySnapshot {} to {HOME}: {why}", snap(*n))).collect();
+            stay.iter().map(|n| format!("CopySnapshot {} to {HOME}: {why}", snap(*n))).collect();
         assert_eq!(lines, expected, "{rule}");
-        assert_eq!(plan.held.len(), 4 - wanted.len());
+        assert_eq!(plan.held.len(), 4 - stay.len());
     }
     let plan = by(&json!({"Count": 3}), sources(), vec![]).good_plan();
     let why: Vec<_> = plan

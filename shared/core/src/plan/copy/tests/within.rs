@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{apply, copied, with};
+use super::{apply, copied, wanted, with};
 use crate::action::{Action, Plan};
 use crate::ec2::CopySnapshot;
 use crate::inventory::{Snapshot, State};
@@ -56,7 +56,7 @@ fn what_the_schedule_made_is_copied() {
     ];
     let schedules = [copying("s", &[to(AWAY, &json!({}))]), copying("t", &[])];
     let mut world = Copying::within(&schedules, sources);
-    assert_eq!(copied(&world.good_plan()), [line(3, AWAY), line(1, AWAY)]);
+    assert_eq!(wanted(&world.good_plan()), [line(3, AWAY), line(1, AWAY)]);
     world.documents[0]["State"] = json!("DISABLED");
     assert_eq!(actions(&world.good_plan()), [""; 0]);
 }
