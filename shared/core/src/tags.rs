@@ -34,6 +34,8 @@ pub const SOURCE_REGION: &str = "snapferry:source-region";
 pub const SOURCE_START_TIME: &str = "snapferry:source-start-time";
 /// On a copy: the volume it was made of.
 pub const SOURCE_VOLUME: &str = "snapferry:source-volume";
+/// On a copy: `description`, where not EC2 but the source's description told the volume.
+pub const SOURCE_VOLUME_BY: &str = "snapferry:source-volume-by";
 
 /// EC2 takes 50 tags on a resource
 /// ([Tag restrictions](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)).
@@ -108,15 +110,44 @@ pub struct CopyClaim {
     pub source_account: AccountId,
     /// Where it was.
     pub source_region: Region,
-    /// What it was a snapshot of.
+    /// What it was a snapshot of; a placeholder, where nobody tells.
     pub source_volume: VolumeId,
+    /// Not EC2 told the volume but the source's description, which its owner wrote.
+    pub volume_described: bool,
     /// When the source began, to the second; copies of older versions do not say it.
     pub source_start: Option<Timestamp>,
     /// The slot that the source served, where its description tells.
     pub slot: Option<Slot>,
 }
 
+/// What copies are generations of, within one source account. What EC2 tells and what an owner writes are kept apart:
+/// nobody may push out the copies of a volume by claiming that something else is of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lineage {
+    /// EC2 told the volume.
+    Volume(VolumeId),
+    /// The description did.
+    Described(VolumeId),
+    /// Nobody did: it may be the only one of its volume.
+    Alone(SnapshotId),
+}
+
+/// The one value of [`SOURCE_VOLUME_BY`].
+const DESCRIPTION: &str = "description";
+
 impl CopyClaim {
+    /// What it is a generation of.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        if self.source_volume.is_placeholder() {
+            Lineage::Alone(self.source_snapshot.clone())
+        } else if self.volume_described {
+            Lineage::Described(self.source_volume.clone())
+        } else {
+            Lineage::Volume(self.source_volume.clone())
+        }
+    }
+
     /// `None` for a snapshot that is no copy of ours or whose set of tags is not complete.
     #[must_use]
     pub fn read(tags: &Tags) -> Option<Self> {
@@ -134,6 +165,11 @@ impl CopyClaim {
             source_account: tags.get(SOURCE_ACCOUNT)?.parse().ok()?,
             source_region: tags.get(SOURCE_REGION)?.parse().ok()?,
             source_volume: tags.get(SOURCE_VOLUME)?.parse().ok()?,
+            volume_described: match tags.get(SOURCE_VOLUME_BY).map(String::as_str) {
+                None => false,
+                Some(DESCRIPTION) => true,
+                Some(_) => return None,
+            },
             source_start: match tags.get(SOURCE_START_TIME) {
                 Some(text) => Some(text.parse::<Slot>().ok()?.timestamp()),
                 None => None,
@@ -156,6 +192,9 @@ impl CopyClaim {
             (SOURCE_REGION.into(), self.source_region.to_string()),
             (SOURCE_VOLUME.into(), self.source_volume.to_string()),
         ]);
+        if self.volume_described {
+            tags.insert(SOURCE_VOLUME_BY.into(), DESCRIPTION.into());
+        }
         if let Some(start) = self.source_start {
             tags.insert(SOURCE_START_TIME.into(), instant(start));
         }
@@ -251,6 +290,7 @@ mod tests {
             rule in "[a-z]{2}-[a-z]{4}-[1-9](/[1-9])?",
             n in 0_u64..u64::from(u32::MAX),
             slot in proptest::option::of(slot()),
+            volume_described in any::<bool>(),
             schedules in proptest::collection::btree_set("[0-9A-Za-z _-]{1,20}", 0..4),
         ) {
             let claim = CopyClaim {
@@ -261,6 +301,7 @@ mod tests {
                 source_account: AccountId::from_number(n).unwrap(),
                 source_region: "eu-central-1".parse().unwrap(),
                 source_volume: format!("vol-{n:017x}").parse().unwrap(),
+                volume_described,
                 source_start: slot.map(Slot::timestamp),
                 slot,
             };

@@ -20,6 +20,8 @@ pub enum Hold {
     GuardsUnknown(String),
     /// Nothing else of its volume is good.
     LastGood,
+    /// Neither EC2 nor the source's description tells which volume it is of.
+    VolumeUnknown,
     /// The volume exists and no policy targets it any more: DLM stops managing its snapshots then.
     NoTarget,
     /// The volume is gone, and retention is by count: DLM stops managing its snapshots then.
@@ -87,6 +89,10 @@ impl fmt::Display for Hold {
                 write!(f, "cannot tell whether an AMI or a lock needs it: {why}")
             }
             Self::LastGood => f.write_str("the newest completed one of its volume always stays"),
+            Self::VolumeUnknown => f.write_str(
+                "nothing tells which volume it is of, so that it may be the last of it: the source was itself a copy, \
+                 and its description has no slot: … volume: vol-…",
+            ),
             Self::NoTarget => f.write_str("its volume is no target any more"),
             Self::VolumeGone => {
                 f.write_str("its volume is gone, and retention by count ends with the volume")

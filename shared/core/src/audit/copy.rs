@@ -89,8 +89,17 @@ fn newness(copy: &Snapshot) -> Newness<'_> {
     (data, copy.start_time, &copy.id)
 }
 
+/// What a copy is of: the volume, whether only a description says so, and where nothing says it, the source itself.
+type Generation = (VolumeId, bool, Option<SnapshotId>);
+
+fn generation_of(claim: &CopyClaim) -> Generation {
+    let volume = claim.source_volume.clone();
+    let unknown = volume.is_placeholder().then(|| claim.source_snapshot.clone());
+    (volume, claim.volume_described, unknown)
+}
+
 /// Region, source account and volume, policy, rule, and within an account the schedule.
-type OfRule<'a> = (&'a str, AccountId, VolumeId, String, String, Option<String>);
+type OfRule<'a> = (&'a str, AccountId, Generation, String, String, Option<String>);
 
 /// What the rules are checked against, looked up once.
 struct World<'a> {
@@ -100,7 +109,7 @@ struct World<'a> {
     /// Completed copies that the plan leaves alone.
     staying: BySource<'a>,
     /// The newest of them of every source volume in a Region.
-    newest: BTreeMap<(&'a str, AccountId, VolumeId), Newness<'a>>,
+    newest: BTreeMap<(&'a str, AccountId, Generation), Newness<'a>>,
     /// And all that there are by one rule.
     of_rule: BTreeMap<OfRule<'a>, Vec<Newness<'a>>>,
 }
@@ -140,7 +149,7 @@ impl<'a> World<'a> {
         let Some(claim) = CopyClaim::read(&copy.tags) else {
             return;
         };
-        let (account, volume) = (claim.source_account, claim.source_volume);
+        let (account, volume) = (claim.source_account.clone(), generation_of(&claim));
         let newness = newness(copy);
         let newest =
             self.newest.entry((region, account.clone(), volume.clone())).or_insert(newness);
@@ -199,6 +208,14 @@ impl<'a> World<'a> {
         }
         if source.owner != claim.source_account || request.source != claim.source_snapshot {
             return Err("its lineage would name another source".into());
+        }
+        let is_true = if source.volume_id.is_placeholder() {
+            claim.volume_described != claim.source_volume.is_placeholder()
+        } else {
+            claim.source_volume == source.volume_id && !claim.volume_described
+        };
+        if !is_true {
+            return Err("its lineage would not tell the volume that EC2 tells".into());
         }
         if claim.source_start.is_some_and(|at| at > source.start_time) {
             return Err("its lineage would make it newer than its source".into());
@@ -295,7 +312,7 @@ impl<'a> World<'a> {
             return Err("only a sweep sees enough to judge a copy by its age".into());
         }
         self.is_over(region, snapshot, claim, policy)?;
-        let volume_key = (region, claim.source_account.clone(), claim.source_volume.clone());
+        let volume_key = (region, claim.source_account.clone(), generation_of(claim));
         let newest = self.newest.get(&volume_key);
         if newest.is_none_or(|newest| *newest < newness(snapshot)) {
             return Err("nothing newer of its source volume would stay in this Region".into());
@@ -347,7 +364,7 @@ impl<'a> World<'a> {
         let key = (
             region,
             claim.source_account.clone(),
-            claim.source_volume.clone(),
+            generation_of(claim),
             claim.policy.clone(),
             claim.rule.clone(),
             rule.schedule.clone(),

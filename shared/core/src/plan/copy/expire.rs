@@ -11,11 +11,11 @@ use crate::action::{
     Action, Expired, Held, Hold, Impossible, Keeping, Kept, Period, Planned, Reason, Subject,
 };
 use crate::ec2::ErrorKind;
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::ids::{AccountId, Region, SnapshotId};
 use crate::inventory::{Snapshot, State};
 use crate::plan::{by_age, duplicates, hold, keep};
 use crate::policy::CopyRule;
-use crate::tags::{self, CopyClaim};
+use crate::tags::{self, CopyClaim, Lineage};
 
 impl<'a> Draft<'a> {
     /// Copies that ended in `error` are worth nothing. They are kept all the same while nothing better is there, two of
@@ -126,14 +126,12 @@ impl<'a> Draft<'a> {
         }));
         let mut leaving = Vec::new();
         let mut keepers = BTreeSet::new();
-        let mut volumes: BTreeMap<(&AccountId, &VolumeId), Vec<&Copy<'a>>> = BTreeMap::new();
+        let mut volumes: BTreeMap<(&AccountId, Lineage), Vec<&Copy<'a>>> = BTreeMap::new();
         for copy in &completed {
             let claim = &copy.claim;
             let Some(older) = duplicates.get(&copy.snapshot.id) else {
-                volumes
-                    .entry((&claim.source_account, &claim.source_volume))
-                    .or_default()
-                    .push(copy);
+                let key = (&claim.source_account, claim.lineage());
+                volumes.entry(key).or_default().push(copy);
                 continue;
             };
             if self.is_in_force(claim) {
@@ -293,7 +291,11 @@ impl<'a> Draft<'a> {
     ) {
         let scope = self.request.inventory.scope(region);
         let veto = self.veto(region, snapshot);
-        if let Some(why) = veto.or(is_last.then_some(Hold::LastGood)) {
+        let last = || match CopyClaim::read(&snapshot.tags).map(|claim| claim.lineage()) {
+            Some(Lineage::Alone(_)) => Hold::VolumeUnknown,
+            _ => Hold::LastGood,
+        };
+        if let Some(why) = veto.or_else(|| is_last.then(last)) {
             return self.plan.held.push(Held { scope, subject, why });
         }
         self.plan.actions.push(Planned {

@@ -1,12 +1,23 @@
 //! Which copies a `LockRule` wants locked.
 
-use super::{Draft, subject_of};
+use super::{Copy, Draft, subject_of};
 use crate::action::{Action, Deferred, Planned, Reason, Subject};
-use crate::inventory::Guards;
+use crate::inventory::{Guards, Snapshot, State};
 use crate::plan::{leaving, lock};
 use crate::policy::CopyRule;
+use crate::tags::CopyClaim;
 
 impl Draft<'_> {
+    /// Whether an older good copy of the same source by the same rule is there.
+    fn has_older_twin(&self, copy: &Copy<'_>) -> bool {
+        let CopyClaim { policy, rule, source_snapshot, .. } = &copy.claim;
+        let key = (policy.as_str(), rule.as_str(), source_snapshot.as_str());
+        let alike = self.by_source.get(&key).map_or(&[][..], Vec::as_slice).iter();
+        let is_good = |it: &&&Snapshot| matches!(it.state, State::Pending | State::Completed);
+        let age = |it: &Snapshot| (it.start_time, it.id.clone());
+        alike.filter(is_good).any(|it| age(it) < age(copy.snapshot))
+    }
+
     pub(super) fn lock(&mut self) {
         let wants_locks = |rules: &[CopyRule]| rules.iter().any(|rule| rule.lock.is_some());
         if !self.request.policies.iter().any(|copies| wants_locks(copies.rules)) {
@@ -21,7 +32,11 @@ impl Draft<'_> {
             let unknown = Guards::default();
             let guards = target.guards.as_ref();
             for copy in copies {
-                if leaves.contains(&copy.snapshot.id) || !self.is_in_force(&copy.claim) {
+                // A repetition is to go, and a lock would keep it.
+                if leaves.contains(&copy.snapshot.id)
+                    || !self.is_in_force(&copy.claim)
+                    || self.has_older_twin(copy)
+                {
                     continue;
                 }
                 let rules = self.rules(&copy.claim);

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::{CONCURRENT_COPIES, Draft};
 use crate::action::{Deferred, Planned};
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::ids::{AccountId, Region, SnapshotId};
 use crate::inventory::State;
-use crate::tags::CopyClaim;
+use crate::tags::{CopyClaim, Lineage};
 
 /// So many places an event's run leaves to the sweep, which alone knows who has waited longest.
 const LEFT_TO_THE_SWEEP: usize = 5;
@@ -26,11 +26,11 @@ pub(super) struct Waiting {
 }
 
 /// What is copied one after the other: policy, rule, and the source's account and volume.
-type Chain = (String, String, AccountId, VolumeId);
+type Chain = (String, String, AccountId, Lineage);
 
 fn chain_of(claim: &CopyClaim) -> Chain {
-    let CopyClaim { policy, rule, source_account, source_volume, .. } = claim;
-    (policy.clone(), rule.clone(), source_account.clone(), source_volume.clone())
+    let CopyClaim { policy, rule, source_account, .. } = claim;
+    (policy.clone(), rule.clone(), source_account.clone(), claim.lineage())
 }
 
 /// One Region's queue.
@@ -69,9 +69,11 @@ impl Draft<'_> {
                 self.plan.actions.push(next.planned);
             }
             let limit = CONCURRENT_COPIES - kept_back;
-            let first = |chain: &Chain| {
-                let (.., volume) = chain;
-                format!("the first copy of {volume} is in progress in {region}")
+            let first = |chain: &Chain| match &chain.3 {
+                Lineage::Volume(volume) | Lineage::Described(volume) => {
+                    format!("the first copy of {volume} is in progress in {region}")
+                }
+                Lineage::Alone(source) => format!("a copy of {source} is in progress in {region}"),
             };
             let full = if kept_back == 0 {
                 format!("{limit} copies are in progress in {region}")

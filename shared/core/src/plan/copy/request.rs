@@ -33,6 +33,7 @@ pub(super) fn claim_of(
         source_account: source.owner.clone(),
         source_region: region.clone(),
         source_volume: volume.clone(),
+        volume_described: source.volume_id.is_placeholder() && !volume.is_placeholder(),
         source_start: Some(Slot::new(source.start_time).timestamp()),
         slot: described.as_ref().map(|described| described.slot),
     }

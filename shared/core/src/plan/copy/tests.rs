@@ -15,6 +15,7 @@ use crate::testing::{
 
 mod counts;
 mod keys;
+mod lineage;
 mod locks;
 mod queue;
 mod within;

@@ -8,11 +8,11 @@ use jiff::tz::TimeZone;
 
 use super::{Draft, Rules, claim_of};
 use crate::action::Hold;
-use crate::ids::{AccountId, SnapshotId, VolumeId};
+use crate::ids::{AccountId, SnapshotId};
 use crate::inventory::{Snapshot, State};
 use crate::plan::keep;
 use crate::policy::CopyRule;
-use crate::tags::CopyClaim;
+use crate::tags::{CopyClaim, Lineage};
 
 /// Policy, rule and, within an account, schedule.
 type RuleKey = (String, String, Option<String>);
@@ -29,10 +29,10 @@ pub(super) struct Worth {
 
 impl Worth {
     pub(super) fn of(draft: &Draft<'_>) -> Self {
-        let mut groups: BTreeMap<(RuleKey, AccountId, VolumeId), (&CopyRule, Moments)> =
+        let mut groups: BTreeMap<(RuleKey, AccountId, Lineage), (&CopyRule, Moments)> =
             BTreeMap::new();
         let mut add = |claim: &CopyClaim, rule, moment: Timestamp| {
-            let key = (key(claim, rule), claim.source_account.clone(), claim.source_volume.clone());
+            let key = (key(claim, rule), claim.source_account.clone(), claim.lineage());
             let group = groups.entry(key).or_insert((rule, Moments::new()));
             group.1.insert((moment, claim.source_snapshot.clone()));
         };

@@ -8,9 +8,9 @@ use super::{SIMPLIFIED, SIMPLIFIED_MEMBERS, copy_rules, parts};
 use crate::ids::{AccountId, Region};
 use crate::policy::{CopyPolicy, CopyRule, DescriptionRegex};
 
-/// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region and -volume,
+/// The tags of our own on a copy: policy, rule, source-snapshot, -account, -region, -volume and -volume-by,
 /// source-start-time, slot, expires-at.
-const OUR_TAGS: usize = 9;
+const OUR_TAGS: usize = 10;
 
 pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
     let locations = parts::resource_locations(object);

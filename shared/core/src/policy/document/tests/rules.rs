@@ -407,7 +407,7 @@ fn every_rule_of_a_copy() {
             (
                 "/TagsToAdd",
                 json!(tags(42)),
-                "/TagsToAdd: want 1 to 41 tags (EC2 takes 50 and 9 are snapferry's own), found 42",
+                "/TagsToAdd: want 1 to 40 tags (EC2 takes 50 and 10 are snapferry's own), found 42",
             ),
             (
                 "/CompletionDurationMinutes",

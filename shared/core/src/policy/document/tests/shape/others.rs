@@ -66,7 +66,7 @@ struct CrossRegionCopy {
     #[schemars(range(min = 1, max = 1000))]
     minimum_count: Option<u32>,
     /// Further tags for the copy.
-    #[schemars(length(min = 1, max = 41))]
+    #[schemars(length(min = 1, max = 40))]
     tags_to_add: Option<Vec<OwnTag>>,
     /// A time-based copy.
     #[schemars(range(min = 15, max = 2880), extend("multipleOf" = 15))]
