@@ -37,23 +37,33 @@ fn is_golden(name: &str, found: &str) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_snapshot_has_its_reason() -> Result<()> {
+fn every_snapshot_is_explained(name: &str, golden: &str) -> Result<()> {
     let folder = project().join("tests/fixtures/plan");
-    let output = explain(&folder.join("policies.json"), &folder.join("inventory.json"))?;
+    let file = |end: &str| folder.join(format!("{name}{end}.json"));
+    let output = explain(&file("policies"), &file("inventory"))?;
     let text = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let inventory: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("inventory.json"))?)?;
-    for region in ["eu-central-1", "eu-west-1"] {
-        for snapshot in inventory["Regions"][region]["Snapshots"].as_array().unwrap() {
+    let inventory: Value = serde_json::from_str(&std::fs::read_to_string(file("inventory"))?)?;
+    for (_, seen) in inventory["Regions"].as_object().unwrap() {
+        for snapshot in seen["Snapshots"].as_array().unwrap() {
             let id = snapshot["SnapshotId"].as_str().unwrap();
             let line = text.lines().find(|line| line.trim_start().starts_with(id));
             let words = line.unwrap_or_default().split_whitespace().count();
             assert!(words > 3, "{id} has no reason in:\n{text}");
         }
     }
-    is_golden("plan.txt", &text)
+    is_golden(golden, &text)
+}
+
+#[test]
+fn every_snapshot_has_its_reason() -> Result<()> {
+    every_snapshot_is_explained("", "plan.txt")
+}
+
+/// Copied, being copied, waiting and for what, not wanted and why; and the copies, failed and unfinished ones too.
+#[test]
+fn every_shared_snapshot_and_every_copy_has_its_reason() -> Result<()> {
+    every_snapshot_is_explained("vault-", "vault-plan.txt")
 }
 
 /// What a document says of `member`, wherever.

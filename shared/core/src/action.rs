@@ -9,7 +9,7 @@ use crate::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
 use crate::schedule::Slot;
 
 pub use hold::Hold;
-pub use kept::{Keeping, Kept, Period};
+pub use kept::{Copied, Keeping, Kept, Period};
 pub use reason::{ArchiveOver, Expired, Reason};
 
 mod hold;
@@ -204,6 +204,8 @@ pub struct Plan {
     pub held: Vec<Held>,
     /// What stays, and why.
     pub kept: Vec<Kept>,
+    /// What has been copied, or is being.
+    pub copied: Vec<Copied>,
     /// How well every wanted volume is protected.
     pub coverage: Vec<Coverage>,
 }

@@ -28,7 +28,10 @@ pub(crate) fn invalid(invalid: &InvalidPolicy) -> String {
 
 /// What the policies would do in the world, and why.
 pub(crate) fn explain(documents: &Documents, world: &World, now: Timestamp) -> String {
-    let mut told = Told::default();
+    let all =
+        world.regions.iter().flat_map(|(region, seen)| seen.all.iter().map(move |it| (region, it)));
+    let seen = all.map(|(region, it)| (it.id.clone(), region.clone())).collect();
+    let mut told = Told { seen, ..Told::default() };
     let mut sources: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
     let snapshot_policies = documents.snapshot_policies();
     let in_force = documents.in_force();
@@ -114,6 +117,8 @@ struct Told {
     /// What is about no snapshot that exists.
     others: BTreeMap<Region, Vec<String>>,
     leaving: BTreeSet<SnapshotId>,
+    /// Every snapshot in the file, and where it is.
+    seen: BTreeMap<SnapshotId, Region>,
 }
 
 impl Told {
@@ -181,7 +186,7 @@ impl Told {
 
     fn add(&mut self, audited: audit::AuditedPlan, violations: Vec<Violation>) {
         let (plan, withheld) = audited.into_parts();
-        let Plan { actions, deferred, impossible, held, kept, .. } = plan;
+        let Plan { actions, deferred, impossible, held, kept, copied, .. } = plan;
         for Planned { scope, action, subject, reason, .. } in &actions {
             let verdict = verdict(action);
             if matches!(action, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_)) {
@@ -205,6 +210,12 @@ impl Told {
             let why: Vec<String> = it.why.iter().map(ToString::to_string).collect();
             self.tell(&it.scope, &it.subject, "keep", why.join("; "));
         }
+        for it in copied {
+            let verdict = if it.state == State::Completed { "copied" } else { "copying" };
+            let copy = it.subject.snapshot.as_ref().map_or("", SnapshotId::as_str).to_owned();
+            let subject = Subject { snapshot: None, ..it.subject };
+            self.tell(&it.scope, &subject, verdict, copy);
+        }
         for it in withheld {
             let what = format!("the audit withholds: {}", it.reason);
             self.tell(&it.scope, &it.subject, "hold", what);
@@ -218,6 +229,15 @@ impl Told {
         if let Some(snapshot) = &subject.snapshot {
             let key = (scope.region.clone(), snapshot.clone());
             self.of.entry(key).or_default().push((verdict, why));
+            return;
+        }
+        // Every source tells what becomes of it, Region by Region.
+        if let Some((source, at)) =
+            subject.source.as_ref().and_then(|it| self.seen.get_key_value(it))
+        {
+            let Subject { policy, schedule, .. } = subject;
+            let why = format!("to {schedule} by {policy}: {why}");
+            self.of.entry((at.clone(), source.clone())).or_default().push((verdict, why));
             return;
         }
         let object = match (&subject.source, &subject.instance, &subject.volume) {

@@ -20,6 +20,17 @@ pub struct Kept {
     pub why: Vec<Keeping>,
 }
 
+/// A rule that a source needs no copy for any more, for `examples/plan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Where the copy is.
+    pub scope: Scope,
+    /// Source and copy.
+    pub subject: Subject,
+    /// How far the copy is.
+    pub state: State,
+}
+
 /// Why a snapshot stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keeping {
@@ -47,6 +58,8 @@ pub enum Keeping {
     OwnExpiry(Timestamp),
     /// A younger one that is the same leaves first.
     TwinLeaves,
+    /// A copy that failed, while there is none that did not.
+    FailedMemory,
 }
 
 /// Which of `Keep`'s periods, the so-many-th newest of so many.
@@ -89,6 +102,9 @@ impl fmt::Display for Keeping {
             Self::OwnExpiry(until) => {
                 write!(f, "its own expiry is at {}", tags::instant(*until))
             }
+            Self::FailedMemory => f.write_str(
+                "failed, and kept to tell how often it was tried, until there is a good one",
+            ),
             Self::TwinLeaves => f.write_str("a younger one that is the same leaves first"),
         }
     }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{PoliciesInForce, by_age, in_order};
-use crate::action::{Action, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject};
+use crate::action::{
+    Action, Copied, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject,
+};
 use crate::ec2::Access;
 use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
@@ -194,15 +196,17 @@ impl<'a> Draft<'a> {
         let claim = claim_of(region, source, rules, rule);
         let key = (rules.policy.name.as_str(), rule.name.as_str(), source.id.as_str());
         let existing = self.by_source.get(&key).map_or(&[][..], Vec::as_slice);
-        if existing.iter().any(|copy| copy.state != State::Error) {
-            return;
+        let scope = self.request.inventory.scope(&rule.target);
+        let subject = subject_of(&claim);
+        let good = existing.iter().filter(|copy| copy.state != State::Error);
+        if let Some(copy) = by_age(good.copied()).first() {
+            let subject = Subject { snapshot: Some(copy.id.clone()), ..subject };
+            return self.plan.copied.push(Copied { scope, subject, state: copy.state });
         }
         let failed = by_age(existing.iter().copied());
         let none = if self.request.within { Reason::NoCopyYet } else { Reason::NoCopy };
         let reason =
             failed.last().map_or(none, |failed| Reason::OnlyFailedCopies(failed.id.clone()));
-        let scope = self.request.inventory.scope(&rule.target);
-        let subject = subject_of(&claim);
         let hold = |why| Held { scope: scope.clone(), subject: subject.clone(), why };
         if let Some(why) = worth.not_worth(&claim, source, rules, self.request.now) {
             return self.plan.held.push(hold(why));

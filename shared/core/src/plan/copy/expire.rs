@@ -65,6 +65,11 @@ impl<'a> Draft<'a> {
             });
         }
         let kept = if is_replaced || given_up { 0 } else { REMEMBERED };
+        for copy in failed.iter().rev().take(kept) {
+            let scope = self.request.inventory.scope(region);
+            let why = vec![Keeping::FailedMemory];
+            self.plan.kept.push(Kept { scope, subject: subject(copy), why });
+        }
         for copy in failed.iter().rev().skip(kept) {
             self.delete(region, copy, subject(copy), Reason::Failed(message_of(copy)), false);
         }
@@ -93,6 +98,12 @@ impl<'a> Draft<'a> {
             let mut stays = Vec::new();
             leaving.extend(self.expired_in(region, copies, &mut stays));
             let scope = self.request.inventory.scope(region);
+            let unfinished = copies
+                .iter()
+                .filter(|it| matches!(it.snapshot.state, State::Pending | State::Other))
+                .filter(|it| self.is_in_force(&it.claim));
+            let why = |copy: &Copy<'_>| vec![Keeping::Unfinished(copy.snapshot.state)];
+            stays.extend(unfinished.map(|copy| (copy.clone(), Ok(why(copy)))));
             for (copy, why) in stays {
                 let scope = scope.clone();
                 let subject =
