@@ -71,6 +71,8 @@ pub enum Hold {
     PastRetention(Timestamp),
     /// So many newer ones of its volume are enough for the rule.
     EnoughNewer,
+    /// So many copies by the rule are not encrypted, or under another key than the rule's.
+    NotAsEncrypted(usize, String, Option<String>),
     /// Whether the Region's key for EBS encryption can be used could not be looked at beforehand.
     DefaultKeyUnread(Region, String),
     /// The source cannot be copied in its state.
@@ -145,6 +147,11 @@ impl fmt::Display for Hold {
                 write!(f, "past its retention, which ended at {}", tags::instant(*until))
             }
             Self::EnoughNewer => f.write_str("newer ones are all that the rule's retention keeps"),
+            Self::NotAsEncrypted(n, rule, key) => {
+                let key = key.as_deref().unwrap_or("a key");
+                write!(f, "{n} completed copies by rule {rule} are not under {key}, as the rule has it; new ones are, \
+                           these stay until their time")
+            }
             Self::DefaultKeyUnread(region, why) => write!(
                 f,
                 "copies to {region} go ahead without a look at its key for EBS encryption: {why}"

@@ -28,6 +28,7 @@ mod locks;
 mod queue;
 mod remedy;
 mod request;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod worth;
@@ -133,6 +134,7 @@ pub fn plan(request: Request<'_>) -> Plan {
     draft.failed_copies();
     if request.inventory.whole {
         draft.expire();
+        draft.stale();
         draft.cover();
     }
     draft.lock();
@@ -251,7 +253,8 @@ impl<'a> Draft<'a> {
                 });
             }
         }
-        self.waiting.push(Waiting { planned, claim, start: source.start_time });
+        let failed = !failed.is_empty();
+        self.waiting.push(Waiting { planned, claim, start: source.start_time, failed });
     }
 
     fn tell_unread_defaults(&mut self) {

@@ -23,6 +23,9 @@ pub(super) struct Waiting {
     pub(super) planned: Planned,
     pub(super) claim: CopyClaim,
     pub(super) start: Timestamp,
+    /// It has been tried before, in vain: what has not goes first, or a source that nobody can read would keep all that
+    /// came after it waiting for ever.
+    pub(super) failed: bool,
 }
 
 /// What is copied one after the other: policy, rule, and the source's account and volume.
@@ -156,8 +159,10 @@ impl Queue {
             let of_account = self.of_account.get(&chain.2).copied().unwrap_or_default();
             let in_progress = self.in_progress.get(*chain).copied().unwrap_or_default();
             let protected = self.protected.get(*chain).copied();
-            let first = self.waiting.get(*chain).and_then(VecDeque::front).map(Waiting::order);
-            (of_account, in_progress, protected, first, (*chain).clone())
+            let first = self.waiting.get(*chain).and_then(VecDeque::front);
+            let failed = first.is_some_and(|it| it.failed);
+            let first = first.map(Waiting::order);
+            (of_account, in_progress, failed, protected, first, (*chain).clone())
         };
         let chain = self.open(false).min_by_key(turn).or_else(|| self.open(true).min_by_key(turn));
         let chain = chain?.clone();
@@ -168,7 +173,7 @@ impl Queue {
 
 impl Waiting {
     /// The id settles a tie, so that two runs agree.
-    fn order(&self) -> (Timestamp, &SnapshotId) {
-        (self.start, &self.claim.source_snapshot)
+    fn order(&self) -> (bool, Timestamp, &SnapshotId) {
+        (self.failed, self.start, &self.claim.source_snapshot)
     }
 }

@@ -7,7 +7,9 @@ use crate::action::{Action, Plan};
 use crate::inventory::{Snapshot, State};
 use crate::policy::Tags;
 use crate::tags;
-use crate::testing::{Copying, copy_of, deleted, held, id, now, snap, source, vol};
+use crate::testing::{
+    Copying, HOME, actions, copy_of, deleted, held, id, key, now, snap, source, vol,
+};
 
 /// To one Region only, kept by this rule.
 fn world(rule: &Value, sources: Vec<Snapshot>, copies: Vec<Snapshot>) -> Copying {
@@ -149,4 +151,38 @@ fn the_audit_wants_the_volume_that_ec2_tells() {
     assert!(refused(itself_a_copy(source(1, 1), "by hand"), &by));
     assert!(refused(itself_a_copy(source(1, 1), "by hand"), &other));
     assert!(!refused(source(1, 1), &|_| {}));
+}
+
+#[test]
+fn copies_that_are_not_encrypted_as_the_rule_says_are_told_and_stay() {
+    let under = |n: u32, arn: Option<&str>| {
+        with(copy_of(n, 100 + n, i64::from(n)), |it| {
+            it.encrypted = arn.is_some();
+            it.kms_key_id = arn.map(str::to_owned);
+        })
+    };
+    let ours = key(HOME);
+    let copies = vec![
+        under(1, Some(&ours)),
+        under(2, Some("arn:aws:kms:eu-central-1:222222222222:key/before")),
+        under(3, None),
+        with(under(4, None), |it| it.state = State::Pending),
+    ];
+    let rule = json!({"Count": 9});
+    let mut world = world(&rule, vec![], copies);
+    let plan = world.good_plan();
+    let why = |n: u32, key: &str| {
+        format!(
+            ": {n} completed copies by rule eu-central-1 are not under {key}, as the rule has it; new ones are, these \
+             stay until their time"
+        )
+    };
+    assert_eq!((held(&plan), actions(&plan)), (vec![why(2, &ours)], vec![]));
+    let encryption = |world: &mut Copying, value: Value| {
+        let rules = &mut world.documents[0]["PolicyDetails"]["Actions"][0]["CrossRegionCopy"];
+        rules[0]["EncryptionConfiguration"] = value;
+        held(&world.good_plan())
+    };
+    assert_eq!(encryption(&mut world, json!({"Encrypted": true})), [why(1, "a key")]);
+    assert_eq!(encryption(&mut world, json!({"Encrypted": false})), [""; 0]);
 }

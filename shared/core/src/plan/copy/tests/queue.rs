@@ -146,9 +146,15 @@ fn a_second_copy_waits_for_the_first_of_the_volume() {
     // Once there is one to build on, the others follow in order.
     let plan = world(sources(), vec![by(1)]).good_plan();
     assert_eq!(begun(&plan), [snap(2), snap(3), snap(4)]);
-    // A failed one is nothing to build on.
+    // A failed one is nothing to build on, and what has failed does not keep the others waiting.
     let plan = world(sources(), vec![with(by(1), |it| it.state = State::Error)]).good_plan();
-    assert_eq!(begun(&plan), [snap(1)]);
+    assert_eq!(begun(&plan), [snap(2)]);
+    let plan = world(
+        vec![owned_by(0, source(1, 9)), owned_by(0, of_volume(2, source(5, 1)))],
+        vec![with(by(1), |it| it.state = State::Error)],
+    )
+    .good_plan();
+    assert_eq!(begun(&plan), [snap(5), snap(1)], "nor other volumes");
 }
 
 #[test]
