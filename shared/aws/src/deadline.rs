@@ -51,11 +51,17 @@ impl Deadline {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         // Boxed: the SDK's futures are large, and nested ones exhaust the compiler.
-        match tokio::time::timeout_at(self.hard, Box::pin(call)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(err)) => Err(failed(operation, err)),
-            Err(late) => Err(Ec2Error::NoAnswer { operation, source: late.into() }),
-        }
+        self.wait(operation, Box::pin(call)).await?.map_err(|err| failed(operation, err))
+    }
+
+    /// Waits for whatever an operation needs, but not past the end of the invocation.
+    pub(crate) async fn wait<T>(
+        &self,
+        operation: &'static str,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Ec2Error> {
+        let done = tokio::time::timeout_at(self.hard, what).await;
+        done.map_err(|late| Ec2Error::NoAnswer { operation, source: late.into() })
     }
 }
 

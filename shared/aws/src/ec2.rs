@@ -14,6 +14,7 @@ use snapferry_core::inventory::{
 use snapferry_core::policy::Tags;
 
 use crate::deadline::Deadline;
+use crate::presign::Presigner;
 
 mod changing;
 mod creating;
@@ -25,6 +26,8 @@ pub struct AwsEc2 {
     pub(crate) ec2: Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) deadline: Deadline,
+    /// `None`: `PresignedUrl` is switched off.
+    pub(crate) presigner: Option<Presigner>,
 }
 
 impl Ec2 for AwsEc2 {

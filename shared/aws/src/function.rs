@@ -35,6 +35,7 @@ pub struct Function {
     name: String,
     policies: Result<Option<Source>, InvalidConfiguration>,
     delete_limit: Result<Option<usize>, InvalidConfiguration>,
+    presigned_url: Result<bool, InvalidConfiguration>,
     sdk: OnceCell<SdkConfig>,
 }
 
@@ -65,10 +66,20 @@ impl Function {
                 found: format!("{text:?}"),
             })
         });
+        let presigned_url = match given("PRESIGNED_URL").as_deref().map(str::trim) {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(text) => Err(InvalidConfiguration {
+                variable: "PRESIGNED_URL",
+                want: "on or off: whether copies of encrypted snapshots carry one",
+                found: format!("{text:?}"),
+            }),
+        };
         Self {
             name: given("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| default_name.to_owned()),
             policies: given("POLICIES").map(|text| Source::parse(&text)).transpose(),
             delete_limit: delete_limit.transpose(),
+            presigned_url,
             sdk: OnceCell::new(),
         }
     }
@@ -79,9 +90,11 @@ impl Function {
     /// `InvalidConfiguration`.
     pub async fn begin(&self, left: Duration, request_id: &str) -> Result<Invocation<'_>, Failure> {
         let sdk = self.sdk.get_or_init(Aws::config).await.clone();
-        let aws =
-            Aws::new(sdk, Deadline::after(left), request_id).map_err(|err| configuration(&err))?;
-        Ok(Invocation { function: self, aws })
+        let deadline = Deadline::after(left);
+        let presigned_url = self.presigned_url.clone();
+        let aws = presigned_url
+            .and_then(|presigned_url| Aws::new(sdk, deadline, request_id, presigned_url));
+        Ok(Invocation { function: self, aws: aws.map_err(|err| configuration(&err))? })
     }
 }
 

@@ -11,6 +11,7 @@ mod function;
 mod job;
 mod only_refused;
 mod parameters;
+mod presign;
 mod provider;
 #[cfg(test)]
 mod testing;
@@ -20,4 +21,6 @@ pub use deadline::Deadline;
 pub use ec2::AwsEc2;
 pub use function::{Function, Invocation};
 pub use job::{Call, Job};
+#[doc(hidden)]
+pub use presign::{Endpoints, Signing, presigned_url};
 pub use provider::Aws;

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
+use crate::presign::Presigner;
 use crate::whole::Whole;
 
 /// AWS for one invocation: assumes every role once.
@@ -30,6 +31,7 @@ pub struct Aws {
     deadline: Deadline,
     /// The function's request id, so that CloudTrail tells which invocation did it.
     session: String,
+    presigned_url: bool,
     identity: OnceCell<Identity>,
     roles: Mutex<BTreeMap<Access, Arc<OnceCell<SharedCredentialsProvider>>>>,
 }
@@ -55,7 +57,7 @@ impl Aws {
             .await
     }
 
-    /// For one invocation.
+    /// For one invocation; `presigned_url`: whether copies of encrypted snapshots carry one.
     ///
     /// # Errors
     /// When the environment names no Region.
@@ -63,6 +65,7 @@ impl Aws {
         config: SdkConfig,
         deadline: Deadline,
         request_id: &str,
+        presigned_url: bool,
     ) -> Result<Self, InvalidConfiguration> {
         let found = config.region().map(ToString::to_string).unwrap_or_default();
         let home = found.parse().map_err(|_| InvalidConfiguration {
@@ -75,6 +78,7 @@ impl Aws {
             home,
             deadline,
             session: session_name(request_id),
+            presigned_url,
             identity: OnceCell::new(),
             roles: Mutex::new(BTreeMap::new()),
         })
@@ -216,6 +220,7 @@ impl Ec2Provider for Aws {
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
             kms: aws_sdk_kms::Client::new(&config),
             deadline: self.deadline,
+            presigner: self.presigned_url.then(|| Presigner::new(&config, region)),
         })
     }
 }

@@ -189,7 +189,8 @@ fn http(status: u16, body: String) -> HttpResponse {
     response
 }
 
-fn decoded(text: &str) -> String {
+/// A form or a query, without what it is written with.
+pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = text.bytes();
     let mut found = Vec::new();
     while let Some(byte) = bytes.next() {
@@ -207,7 +208,7 @@ fn decoded(text: &str) -> String {
 
 /// With so much time left.
 pub(crate) fn invocation(sdk: SdkConfig, left: Duration) -> Aws {
-    Aws::new(sdk, Deadline::after(left), "0f9b2a6c").unwrap()
+    Aws::new(sdk, Deadline::after(left), "0f9b2a6c", true).unwrap()
 }
 
 /// EC2 of the function's own account and Region.

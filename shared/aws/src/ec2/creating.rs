@@ -11,6 +11,7 @@ use snapferry_core::ids::SnapshotId;
 use super::AwsEc2;
 use crate::convert;
 use crate::only_refused::OnlyRefused;
+use crate::presign::without_url;
 
 impl AwsEc2 {
     pub(super) async fn create_one(
@@ -67,6 +68,11 @@ impl AwsEc2 {
 
     pub(super) async fn copy(&self, request: &CopySnapshot) -> Result<SnapshotId, Ec2Error> {
         const OPERATION: &str = "CopySnapshot";
+        let presigner = self.presigner.as_ref().filter(|_| request.source_encrypted);
+        let presigned_url = match presigner {
+            Some(presigner) => Some(presigner.url(request, self.deadline).await?),
+            None => None,
+        };
         let call = self
             .ec2
             .copy_snapshot()
@@ -77,11 +83,14 @@ impl AwsEc2 {
             .set_kms_key_id(request.kms_key.as_ref().map(ToString::to_string))
             .set_completion_duration_minutes(request.completion_duration_minutes.map(i32::from))
             .tag_specifications(convert::tag_specification(&request.tags))
+            .set_destination_region(presigner.map(|it| it.destination().to_string()))
+            .set_presigned_url(presigned_url.clone())
             .customize()
             .config_override(
                 ConfigOverride::default().retry_classifier(OnlyRefused::<CopySnapshotError>::new()),
             );
-        let answer = self.deadline.answer(OPERATION, call.send()).await?;
+        let answer = self.deadline.answer(OPERATION, call.send()).await;
+        let answer = answer.map_err(|err| without_url(err, presigned_url.as_deref()))?;
         convert::member(OPERATION, "the snapshot", answer.snapshot_id())
     }
 }

@@ -13,6 +13,7 @@ mod guards;
 mod instances;
 mod keys;
 mod locking;
+mod presigning;
 mod sets;
 mod sharing;
 mod snapshots;

@@ -86,6 +86,25 @@ async fn a_wrong_environment_names_the_variable() {
 }
 
 #[tokio::test]
+async fn presigned_urls_are_on_or_off() {
+    for (text, want) in [("", true), (" ", true), ("on", true), (" off ", false)] {
+        let function = function(&[("PRESIGNED_URL", text)], Script::default().sdk());
+        let ec2 = crate::testing::home_ec2(&begin(&function).await.aws).await;
+        assert_eq!(ec2.presigner.is_some(), want, "{text:?}");
+    }
+    for text in ["no", "ON", "true", "1"] {
+        let function = function(&[("PRESIGNED_URL", text)], Script::default().sdk());
+        let failure = function.begin(Duration::from_mins(1), "id").await.unwrap_err();
+        assert_eq!(failure.error_type, "InvalidConfiguration");
+        let want = format!(
+            "environment variable PRESIGNED_URL: want on or off: whether copies of encrypted snapshots \
+             carry one, found {text:?}"
+        );
+        assert_eq!(failure.message, want);
+    }
+}
+
+#[tokio::test]
 async fn a_limit_is_a_number_or_absent() {
     for (text, want) in [(" 7 ", Some(7)), ("0", Some(0)), ("", None)] {
         let function = function(&[("DELETE_LIMIT", text)], Script::default().sdk());

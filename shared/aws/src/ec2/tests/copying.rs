@@ -6,7 +6,7 @@ use crate::testing::{Answer, Script, broken, cut, id, ok, refused, throttled};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111111111111:key/8af79514-350d-4c52-bac8-8985e84171c7";
 
-fn request() -> CopySnapshot {
+pub(super) fn request() -> CopySnapshot {
     CopySnapshot {
         source: id("snap-0123456789abcdef0"),
         source_region: id("eu-central-1"),
@@ -19,7 +19,7 @@ fn request() -> CopySnapshot {
     }
 }
 
-fn copied() -> Answer {
+pub(super) fn copied() -> Answer {
     ok("CopySnapshot", "<snapshotId>snap-0a1b2c3d4e5f60718</snapshotId>")
 }
 
