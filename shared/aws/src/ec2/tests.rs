@@ -8,6 +8,7 @@ mod changing;
 mod codes;
 mod copying;
 mod creating;
+mod encryption;
 mod fast_restores;
 mod guards;
 mod instances;

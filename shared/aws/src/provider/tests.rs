@@ -112,6 +112,31 @@ async fn the_own_account_needs_no_role() {
 }
 
 #[tokio::test]
+async fn who_is_calling_is_asked_once_with_its_account() {
+    let script = Script::default().on("GetCallerIdentity", [identity()]);
+    let aws = script.aws();
+    assert_eq!(aws.caller().await.unwrap(), CALLER);
+    assert_eq!(aws.account().await.unwrap(), id("111111111111"));
+    assert_eq!(aws.caller().await.unwrap(), CALLER);
+    assert_eq!(script.actions(), ["GetCallerIdentity"]);
+}
+
+#[tokio::test]
+async fn a_caller_that_sts_does_not_tell_is_an_error_and_asked_for_again() {
+    let bare = "<GetCallerIdentityResult><Account>111111111111</Account></GetCallerIdentityResult>";
+    let answers = [refused_by_sts(403, "AccessDenied", "No."), ok("GetCallerIdentity", bare)];
+    let script = Script::default().on("GetCallerIdentity", answers);
+    let aws = script.aws();
+    let err = aws.caller().await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::AccessDenied);
+    let want =
+        format!("AWS refused GetCallerIdentity: No. (AccessDenied, request ID {REQUEST_ID})");
+    assert_eq!(Chain(&err).to_string(), want);
+    // Only messages use it: an answer without the ARN must not stop a run.
+    assert_eq!(aws.caller().await.unwrap(), "an unknown principal");
+}
+
+#[tokio::test]
 async fn a_role_that_cannot_be_assumed_says_what_to_check() {
     let message =
         format!("User: {CALLER} is not authorized to perform: sts:AssumeRole on resource: {ROLE}");

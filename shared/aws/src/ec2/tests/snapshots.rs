@@ -88,6 +88,27 @@ async fn own_ones_are_found_by_the_day_on_which_they_began() {
 }
 
 #[tokio::test]
+async fn own_ones_are_found_by_id_and_one_that_is_gone_is_no_error() {
+    let some = ids(&["snap-00000002", "snap-00000001"]);
+    let want = [
+        "Filter.1.Name=snapshot-id", // SnapshotId.1 would be an error where it is gone
+        "Filter.1.Value.1=snap-00000001",
+        "Filter.1.Value.2=snap-00000002",
+        "MaxResults=1000",
+        "Owner.1=self",
+    ];
+    assert_eq!(asked(SnapshotFilter::Ids(some), 1).await, [want]);
+}
+
+#[tokio::test]
+async fn own_ones_that_are_pending_are_found_whoever_made_them() {
+    let sent = asked(SnapshotFilter::Pending, 1).await;
+    let want =
+        ["Filter.1.Name=status", "Filter.1.Value.1=pending", "MaxResults=1000", "Owner.1=self"];
+    assert_eq!(sent, [want]);
+}
+
+#[tokio::test]
 async fn what_others_share_is_found_by_owner() {
     let owners = ids(&["999999999999", "012345678901"]);
     let sent = asked(SnapshotFilter::SharedBy { owners, ids: None }, 1).await;
@@ -121,7 +142,9 @@ async fn more_than_200_are_several_calls() {
         ids: Some((0..401).map(|n| id(&format!("snap-{n:08x}"))).collect()),
     };
     let by_id = asked(which, 3).await;
-    for sent in [by_value, by_id] {
+    let own = (0..401).map(|n| id(&format!("snap-{n:08x}"))).collect();
+    let own_by_id = asked(SnapshotFilter::Ids(own), 3).await;
+    for sent in [by_value, by_id, own_by_id] {
         let values = |call: &Vec<String>| call.iter().filter(|it| it.contains(".Value.")).count();
         assert_eq!(sent.iter().map(values).collect::<Vec<_>>(), [200, 200, 1]);
         let others: BTreeSet<Vec<String>> = sent
@@ -143,6 +166,7 @@ async fn nobody_and_nothing_is_no_call() {
     asked(SnapshotFilter::SharedBy { owners, ids: Some(BTreeSet::new()) }, 0).await;
     asked(SnapshotFilter::TagValues("snapferry:slot", BTreeSet::new()), 0).await;
     asked(SnapshotFilter::StartedOn(BTreeSet::new()), 0).await;
+    asked(SnapshotFilter::Ids(BTreeSet::new()), 0).await;
 }
 
 #[tokio::test]
