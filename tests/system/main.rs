@@ -18,6 +18,7 @@ mod keep;
 mod local_aws;
 mod main_job;
 mod permissions;
+mod presign;
 mod protection;
 mod rotation;
 mod scale;
