@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use snapferry_aws::{Endpoints, Signing, presigned_url};
 use snapferry_core::ec2::CopySnapshot;
 use snapferry_tests::Result;
+use snapferry_tests::local_aws::Place;
 use snapferry_tests::machine::{Machine, project};
+use snapferry_tests::stage::{Stage, TARGETS, VAULT};
+
+use crate::common::{MEMBER, failed, night, of_volumes, run, vault_policy};
 
 const ID: &str = "ASIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -190,5 +194,122 @@ fn every_member_and_the_signature_are_botocores() -> Result<()> {
     }
     // Only an endpoint with and without its last slash is the same.
     assert_eq!(signatures.len(), cases.len() - 1, "other requests have other signatures");
+    Ok(())
+}
+
+/// Encrypted snapshots of the first member, shared with the vault and copied within the account.
+fn shared_and_copied(key: &str) -> Value {
+    of_volumes(
+        "daily",
+        &json!({
+            "RetainRule": {"Count": 2},
+            "ShareRules": [{"TargetAccounts": [VAULT]}],
+            "CrossRegionCopyRules": [{
+                "Target": TARGETS[0], "Encrypted": true, "CmkArn": key,
+                "RetainRule": {"Interval": 3, "IntervalUnit": "DAYS"},
+            }],
+        }),
+    )
+}
+
+/// A volume under a key of its account, and one that is not encrypted.
+fn volumes(stage: &Stage) -> Result<()> {
+    let key = stage.key(MEMBER)?;
+    let tags = json!({"Backup": "daily"});
+    stage.aws.volumes(MEMBER, 1, &json!({"tags": tags, "kms_key": key}))?;
+    stage.aws.volumes(MEMBER, 1, &json!({"tags": tags}))?;
+    Ok(())
+}
+
+/// What EC2 was asked as `CopySnapshot`: by whom, of an encrypted source, with which URL.
+fn asked(stage: &Stage) -> Result<Vec<(String, bool, Option<String>)>> {
+    let encrypted: BTreeSet<String> = stage
+        .aws
+        .snapshots()?
+        .into_iter()
+        .filter(|it| !it.copied && it.key.is_some())
+        .map(|it| it.id)
+        .collect();
+    let answer = stage.aws.get("calls?action=CopySnapshot")?;
+    let calls = answer["calls"].as_array().into_iter().flatten();
+    let asked = calls.map(|call| {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let source = text(&call["params"]["SourceSnapshotId"]).unwrap_or_default();
+        let account = text(&call["account"]).unwrap_or_default();
+        (account, encrypted.contains(&source), text(&call["params"]["PresignedUrl"]))
+    });
+    Ok(asked.collect())
+}
+
+#[test]
+fn both_functions_copy_encrypted_snapshots_where_ec2_insists() -> Result<()> {
+    let stage = Stage::new("presign")?;
+    stage.aws.post("config", &json!({"presigned_url": "required"}))?;
+    volumes(&stage)?;
+    let vault_key = stage.key(Place { account: VAULT, region: TARGETS[0] })?;
+    let member_key = stage.key(Place { account: MEMBER.account, region: TARGETS[0] })?;
+    let rotate = stage.function("rotate-snapshots", &shared_and_copied(&member_key))?;
+    let copy =
+        stage.function("copy-shared-snapshots", &vault_policy(&[(TARGETS[0], &vault_key)]))?;
+    for _ in 0..2 {
+        run(&stage, &rotate, &night(1))?;
+    }
+    run(&stage, &copy, &json!({}))?;
+
+    let copies: Vec<_> = stage.aws.snapshots()?.into_iter().filter(|it| it.copied).collect();
+    let states: Vec<_> = copies.iter().map(|it| it.state.as_str()).collect();
+    assert_eq!(states, ["completed"; 4], "of two snapshots, by two accounts: {copies:?}");
+    let asked = asked(&stage)?;
+    assert_eq!(asked.len(), 4);
+    for account in [MEMBER.account, VAULT] {
+        for of_encrypted in [true, false] {
+            let mut calls =
+                asked.iter().filter(|it| (it.0.as_str(), it.1) == (account, of_encrypted));
+            let (_, _, url) = calls.next().ok_or("no call")?;
+            assert_eq!(url.is_some(), of_encrypted, "only for an encrypted source: {url:?}");
+        }
+    }
+    for function in [&rotate, &copy] {
+        let printed = function.printed()?;
+        assert!(!printed.contains("X-Amz-Signature"), "it is in the log: {printed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn it_can_be_switched_off() -> Result<()> {
+    let stage = Stage::new("presign-off")?;
+    volumes(&stage)?;
+    let vault_key = stage.key(Place { account: VAULT, region: TARGETS[0] })?;
+    let member_key = stage.key(Place { account: MEMBER.account, region: TARGETS[0] })?;
+    let policies = [shared_and_copied(&member_key), vault_policy(&[(TARGETS[0], &vault_key)])];
+    let functions = ["rotate-snapshots", "copy-shared-snapshots"];
+    let start = |n: usize, switch: &str| {
+        let env = vec![("POLICIES", policies[n].to_string()), ("PRESIGNED_URL", switch.to_owned())];
+        stage.function_with(functions[n], env, 300)
+    };
+    for n in 0..2 {
+        let message = failed(&start(n, "maybe")?.invoke(&json!({}))?, "InvalidConfiguration");
+        assert!(message.contains("PRESIGNED_URL: want on or off"), "{message}");
+    }
+    let [rotate, copy] = [start(0, "off")?, start(1, "off")?];
+    for _ in 0..2 {
+        run(&stage, &rotate, &night(1))?;
+    }
+    run(&stage, &copy, &json!({}))?;
+    let calls = asked(&stage)?;
+    assert_eq!(calls.iter().filter(|it| it.1 && it.2.is_none()).count(), 2, "{calls:?}");
+    assert_eq!(calls.len(), 4);
+
+    // Where EC2 insists after all, the copy ends in error, and that is told.
+    stage.aws.post("config", &json!({"presigned_url": "required"}))?;
+    for _ in 0..2 {
+        run(&stage, &rotate, &night(2))?;
+    }
+    run(&stage, &copy, &json!({}))?;
+    for (function, event) in [(&rotate, night(2)), (&copy, json!({}))] {
+        let message = failed(&function.invoke(&event)?, "ActionsFailed");
+        assert!(message.contains("PresignedUrl is missing"), "{message}");
+    }
     Ok(())
 }

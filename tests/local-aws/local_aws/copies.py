@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import keys
+from . import keys, presigned
 from .errors import AwsError
 from .query import Params, answer, tag_set
 from .snapshots import Result, Snapshot, check_description, check_ids, keep, not_found, visible
@@ -58,6 +58,7 @@ def copy_snapshot(caller: Caller, region: str, p: Params) -> Result:
                 failure = NOT_ACCESSIBLE
                 found = keys.find(caller.account, region, wanted)
                 arn = arn or (found.arn if found else key_arn(caller.account, region, wanted))
+        failure = failure or presigned.fault(caller, region, p, bool(source and source.encrypted))
         made = Snapshot(
             state,
             NO_VOLUME,

@@ -61,7 +61,14 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             )
         key = new_access_key()
-        session = Session(ROLE_ARN.fullmatch(arn).group(2), arn, name, now() + dt.timedelta(seconds=seconds))
+        session = Session(
+            ROLE_ARN.fullmatch(arn).group(2),
+            arn,
+            name,
+            now() + dt.timedelta(seconds=seconds),
+            secrets.token_urlsafe(30),
+            secrets.token_urlsafe(120),
+        )
         WORLD.sessions[key] = session
     return answer(
         "AssumeRole",
@@ -69,8 +76,8 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
             "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": session.arn},
             "Credentials": {
                 "AccessKeyId": key,
-                "SecretAccessKey": secrets.token_urlsafe(30),
-                "SessionToken": secrets.token_urlsafe(120),
+                "SecretAccessKey": session.secret,
+                "SessionToken": session.token,
                 "Expiration": timestamp(session.expires),
             },
         },

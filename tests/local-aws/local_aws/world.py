@@ -32,6 +32,7 @@ KNOBS: dict[str, Any] = {
     "copy_seconds": 0.3,  # CopySnapshot stays pending this long; negative: for ever
     "copy_limit": 20,  # pending copies per account and destination Region; 0: no limit
     "copy_refusal": "sync",  # unknown source: "sync" refuses, "async" ends in State=error
+    "presigned_url": "optional",  # "required": a copy of an encrypted source without one ends in State=error
     "snapshot_rate_seconds": 0,  # SnapshotCreationPerVolumeRateExceeded within this time; 0: off
     "concurrent_snapshots": 5,  # pending or failed ones of a volume, of st1 and sc1 one; 0: no limit
     "archive_seconds": 0.3,  # ModifySnapshotTier is in progress this long; negative: for ever
@@ -142,6 +143,8 @@ class Session:
     role_arn: str
     name: str
     expires: dt.datetime
+    secret: str
+    token: str
 
     @property
     def arn(self) -> str:
