@@ -110,6 +110,8 @@ def identify(call: Call, request: Request) -> Caller:
 
 def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, Any]) -> Response:
     wait(fault.get("delay"))
+    if fault.get("hold") == "before":
+        FAULTS.hold(fault)
     if fault.get("drop") == "before":
         return Response(0, drop=True)
     refusal = (
@@ -121,6 +123,8 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
         raise refusal
     response = serve(call, request, caller)
     wait(fault.get("delay_after"))
+    if fault.get("hold") == "after":
+        FAULTS.hold(fault)
     if refusal:  # it took effect, and the answer denies it
         raise refusal
     response.drop = fault.get("drop") == "after"

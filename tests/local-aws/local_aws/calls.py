@@ -123,7 +123,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._armed: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._count = itertools.count(1)
 
     def add(self, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,6 +139,7 @@ class Faults:
     def clear(self, which: int | None = None) -> None:
         with self._lock:
             self._armed = [f for f in self._armed if which is not None and f["id"] != which]
+            self._lock.notify_all()
 
     def pick(self, call: Call, request: Request) -> dict[str, Any] | None:
         if not self._armed:
@@ -158,6 +159,23 @@ class Faults:
                 fault["hits"] += 1
                 return dict(fault)
         return None
+
+    def hold(self, call_fault: dict[str, Any]) -> None:
+        """Returns when the fault is cleared."""
+        with self._lock:
+            for fault in self._armed:
+                if fault["id"] == call_fault["id"]:
+                    fault["held"] = fault.get("held", 0) + 1
+            self._lock.notify_all()
+            self._lock.wait_for(lambda: all(f["id"] != call_fault["id"] for f in self._armed))
+
+    def wait_until_held(self, seconds: float) -> None:
+        """Until some fault holds a call, or no fault is left that could."""
+        with self._lock:
+            self._lock.wait_for(
+                lambda: any(f.get("held") for f in self._armed) or not any("hold" in f for f in self._armed),
+                seconds,
+            )
 
     @staticmethod
     def matches(wanted: Any, value: Any) -> bool:

@@ -147,6 +147,10 @@ def clear_calls(body: Body, query: dict[str, str]) -> Body:
 
 
 def get_faults(body: Body, query: dict[str, str]) -> Body:
+    if query.get("wait") not in (None, "held"):
+        raise Wrong("wait: held")
+    if query.get("wait"):
+        FAULTS.wait_until_held(float(query.get("timeout", 30)))
     return {"faults": FAULTS.list()}
 
 
@@ -166,6 +170,7 @@ FAULT_KEYS = {
     "delay",
     "delay_after",
     "drop",
+    "hold",
     "after",
     "truncate",
 }
@@ -176,8 +181,9 @@ def add_faults(body: Any, query: dict[str, str]) -> Body:
     for each in faults:
         if set(each) - FAULT_KEYS:
             raise Wrong(f"no such key of a fault: {', '.join(sorted(set(each) - FAULT_KEYS))}")
-        if each.get("drop") not in (None, "before", "after"):
-            raise Wrong("drop: before or after")
+        for name in ("drop", "hold"):
+            if each.get(name) not in (None, "before", "after"):
+                raise Wrong(f"{name}: before or after")
     return {"faults": FAULTS.add(faults)}
 
 

@@ -166,6 +166,8 @@ def seed(body: Body, query: dict[str, str]) -> Body:
                 key = volume.kms_key_id
                 snapshot = Snapshot(state, volume.id, volume.size, body.get("description", ""), key)
                 snapshot.announced = snapshot.seeded = True
+                share_with = set(body.get("shared_with", []))
+                snapshot.shared_users, snapshot.shared_groups = share_with - {"all"}, share_with & {"all"}
                 snapped.append(keep(snapshot, snapshot_tags).id)
     return {"volumes": made, "snapshots": snapped}
 

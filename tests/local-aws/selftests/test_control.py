@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.client
 import json
+import threading
 import time
 import urllib.parse
 
@@ -115,6 +116,19 @@ class Steering(Case):
             (snapshot, MEMBER, REGION, volume, "completed", True, key, [VAULT], False, None, None),
         )
 
+    def test_seeds_what_is_shared_already(self) -> None:
+        body = {"account": MEMBER, "region": REGION, "count": 2, "snapshots": 1, "description": "d"}
+        theirs = control("POST", "seed", {**body, "shared_with": [VAULT]})["snapshots"]
+        everybodys = control("POST", "seed", {**body, "shared_with": ["all"]})["snapshots"]
+        control("POST", "seed", body)
+        for arguments, wanted in [
+            ({"RestorableByUserIds": ["self"]}, theirs),
+            ({"RestorableByUserIds": ["all"]}, everybodys),
+        ]:
+            found = self.vault.describe_snapshots(OwnerIds=[MEMBER], **arguments)["Snapshots"]
+            self.assertEqual(sorted(s["SnapshotId"] for s in found), sorted(wanted))
+        self.assertEqual(control("GET", "events"), {"events": []})
+
     def test_calls(self) -> None:
         self.volume()
         self.ec2.describe_volumes()
@@ -211,6 +225,38 @@ class Faults(Case):
         began = time.time()
         self.ec2.describe_volumes()
         self.assertGreater(time.time() - began, 0.3)
+
+
+    def test_hold(self) -> None:
+        volume, answers = self.volume(), []
+
+        def create() -> None:
+            try:
+                answers.append(self.ec2.create_snapshot(VolumeId=volume)["SnapshotId"])
+            except BotoCoreError as error:
+                answers.append(type(error).__name__)
+
+        for hold, more, made, answered in [
+            ("before", {"drop": "before"}, (0, 0), False),
+            ("before", {}, (0, 1), True),
+            ("after", {"drop": "after"}, (1, 1), False),
+            ("after", {}, (1, 1), True),
+        ]:
+            with self.subTest(hold=hold, **more):
+                before = len(control("GET", "snapshots"))
+                control("POST", "faults", {"action": "CreateSnapshot", "hold": hold, "times": 1, **more})
+                calling = threading.Thread(target=create)
+                calling.start()
+                (fault,) = control("GET", "faults?wait=held")["faults"]
+                self.assertEqual((fault["hits"], fault["held"], calling.is_alive()), (1, 1, True))
+                meanwhile = len(control("GET", "snapshots")) - before
+                control("DELETE", "faults")
+                calling.join(10)
+                self.assertEqual((meanwhile, len(control("GET", "snapshots")) - before), made)
+                self.assertEqual(answers.pop().startswith("snap-"), answered)
+        self.assertEqual(control("GET", "faults?wait=held"), {"faults": []}, "nothing to wait for")
+        with self.assertRaisesRegex(AssertionError, "hold: before or after"):
+            control("POST", "faults", {"hold": "now"})
 
 
 class Http(Case):
