@@ -108,7 +108,10 @@ impl Lambda {
             child: Mutex::new(child),
             one_at_a_time: Mutex::new(()),
         };
-        lambda.wait_until_it_listens(port)?;
+        // The emulator starts the function with the first event, whether or not it can answer the function yet.
+        for port in [api, port] {
+            lambda.wait_until_it_listens(port)?;
+        }
         Ok(lambda)
     }
 

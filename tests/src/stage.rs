@@ -1,7 +1,9 @@
 //! The world that the demo and most end-to-end tests play in: two member accounts, a vault, and both functions.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -30,10 +32,47 @@ pub const EXTERNAL_ID: &str = "correct-horse";
 #[derive(Debug)]
 pub struct Stage {
     /// The local AWS.
-    pub aws: LocalAws,
+    pub aws: Lent,
     machine: Machine,
     logs: PathBuf,
     functions: AtomicU32,
+}
+
+/// A local AWS that this process uses again when it is dropped: starting one takes a second or two.
+#[derive(Debug)]
+pub struct Lent(Option<LocalAws>);
+
+/// Those that nobody uses now. They end with this process.
+static IDLE: Mutex<Vec<LocalAws>> = Mutex::new(Vec::new());
+
+impl Lent {
+    /// One with a fresh world.
+    fn new(machine: &Machine) -> Result<Self> {
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(aws) = idle {
+            aws.post("reset", &json!({}))?;
+            return Ok(Self(Some(aws)));
+        }
+        Ok(Self(Some(LocalAws::start(machine)?)))
+    }
+}
+
+impl Deref for Lent {
+    type Target = LocalAws;
+
+    #[expect(clippy::expect_used, reason = "it is there until it is dropped")]
+    fn deref(&self) -> &LocalAws {
+        self.0.as_ref().expect("a local AWS")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // After a test that failed there may be a function that is still at work in it.
+        if let Some(aws) = self.0.take().filter(|_| !std::thread::panicking()) {
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(aws);
+        }
+    }
 }
 
 /// The vault in its own Region.
@@ -49,13 +88,13 @@ pub fn role_arn(account: &str) -> String {
 }
 
 impl Stage {
-    /// Prepares the machine, starts the local AWS, and makes the role in both member accounts.
+    /// Prepares the machine, starts the local AWS or takes one that is idle, and makes the role in both member accounts.
     ///
     /// # Errors
     /// What is missing.
     pub fn new(name: &str) -> Result<Self> {
         let machine = Machine::prepare()?;
-        let aws = LocalAws::start(&machine)?;
+        let aws = Lent::new(&machine)?;
         let target = machine.binaries.parent().ok_or("the binaries have no folder")?;
         let logs = target.join("local-aws/logs").join(name);
         std::fs::create_dir_all(&logs)?;

@@ -1,5 +1,5 @@
 //! Tests that cross crates, in one binary: one link. The end-to-end ones run the built functions under AWS's Runtime
-//! Interface Emulator against the local AWS; every test has a local AWS of its own.
+//! Interface Emulator against the local AWS; every test has one to itself, with a fresh world.
 
 #![expect(
     clippy::indexing_slicing,
@@ -15,6 +15,7 @@ mod explain;
 mod faults;
 mod instances;
 mod keep;
+mod killed;
 mod local_aws;
 mod main_job;
 mod permissions;

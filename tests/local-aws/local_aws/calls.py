@@ -169,13 +169,15 @@ class Faults:
             self._lock.notify_all()
             self._lock.wait_for(lambda: all(f["id"] != call_fault["id"] for f in self._armed))
 
-    def wait_until_held(self, seconds: float) -> None:
-        """Until some fault holds a call, or no fault is left that could."""
+    def wait_until_held(self, which: int | None, seconds: float) -> None:
+        """Until the fault (without `which`: any) holds a call, or is there no more."""
+
+        def there_is_no_more_to_come() -> bool:
+            armed = [f for f in self._armed if which in (None, f["id"])]
+            return any(f.get("held") for f in armed) or not armed
+
         with self._lock:
-            self._lock.wait_for(
-                lambda: any(f.get("held") for f in self._armed) or not any("hold" in f for f in self._armed),
-                seconds,
-            )
+            self._lock.wait_for(there_is_no_more_to_come, seconds)
 
     @staticmethod
     def matches(wanted: Any, value: Any) -> bool:

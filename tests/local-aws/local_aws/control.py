@@ -150,7 +150,8 @@ def get_faults(body: Body, query: dict[str, str]) -> Body:
     if query.get("wait") not in (None, "held"):
         raise Wrong("wait: held")
     if query.get("wait"):
-        FAULTS.wait_until_held(float(query.get("timeout", 30)))
+        which = int(query["id"]) if "id" in query else None
+        FAULTS.wait_until_held(which, float(query.get("timeout", 30)))
     return {"faults": FAULTS.list()}
 
 

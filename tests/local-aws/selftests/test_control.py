@@ -247,7 +247,8 @@ class Faults(Case):
                 control("POST", "faults", {"action": "CreateSnapshot", "hold": hold, "times": 1, **more})
                 calling = threading.Thread(target=create)
                 calling.start()
-                (fault,) = control("GET", "faults?wait=held")["faults"]
+                ids = [f["id"] for f in control("GET", "faults")["faults"]]
+                (fault,) = control("GET", f"faults?wait=held&id={ids[0]}")["faults"]
                 self.assertEqual((fault["hits"], fault["held"], calling.is_alive()), (1, 1, True))
                 meanwhile = len(control("GET", "snapshots")) - before
                 control("DELETE", "faults")
