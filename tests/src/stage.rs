@@ -188,13 +188,14 @@ impl Stage {
         Lambda::start(&self.machine, &setup)
     }
 
-    /// Has the vault's `shareSnapshot` and failed `copySnapshot` events delivered to `function`.
+    /// Has the vault's `shareSnapshot` events delivered to these processes of one function, each to one of them.
     ///
     /// # Errors
     /// When the rule cannot be made.
-    pub fn deliver_events_to(&self, function: &Lambda) -> Result<()> {
+    pub fn deliver_events_to(&self, functions: &[&Lambda]) -> Result<()> {
         let name = "copy-shared-snapshots";
-        self.aws.post("functions", &json!({name: [function.url]}))?;
+        let urls: Vec<&str> = functions.iter().map(|function| function.url.as_str()).collect();
+        self.aws.post("functions", &json!({name: urls}))?;
         for region in [HOME, AWAY] {
             let place = Place { account: VAULT, region };
             let pattern = json!({

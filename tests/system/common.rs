@@ -68,6 +68,27 @@ pub(crate) fn slot(day: u8) -> String {
     format!("2026-03-{day:02}T02:00:00Z")
 }
 
+/// Snapshots that the vault policy wants, one each of so many volumes that are made as [`LocalAws::volumes`] makes them,
+/// shared with the vault already; no events.
+pub(crate) fn shared(
+    aws: &LocalAws,
+    place: Place<'_>,
+    count: usize,
+    more: &Value,
+) -> Result<Vec<Snapshot>> {
+    let mut body = json!({
+        "snapshots": 1,
+        "description": format!("Created for policy: daily schedule: nightly slot: {}", slot(1)),
+        "shared_with": [VAULT],
+    });
+    if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+        body.extend(more.clone());
+    }
+    let volumes = aws.volumes(place, count, &body)?;
+    let snapshots = aws.snapshots()?.into_iter();
+    Ok(snapshots.filter(|it| volumes.contains(&it.volume)).collect())
+}
+
 /// How many snapshots each (volume, slot) has.
 pub(crate) fn per_volume_and_slot(snapshots: &[Snapshot]) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
@@ -159,6 +180,18 @@ pub(crate) fn ec2(aws: &LocalAws, place: Place<'_>, form: &[(&str, &str)]) -> Re
     let mut form = form.to_vec();
     form.push(("Version", "2016-11-15"));
     aws.query(place, "ec2", &form)
+}
+
+/// Shares a snapshot with the vault (`add`), or takes that back (`remove`).
+pub(crate) fn share(aws: &LocalAws, place: Place<'_>, id: &str, operation: &str) -> Result<()> {
+    let form = [
+        ("Action", "ModifySnapshotAttribute"),
+        ("SnapshotId", id),
+        ("Attribute", "createVolumePermission"),
+        ("OperationType", operation),
+        ("UserId.1", VAULT),
+    ];
+    ec2(aws, place, &form).map(drop)
 }
 
 /// Somebody's own snapshot; answers its id.

@@ -1,4 +1,4 @@
-//! The vault's side: keys, filters, repairs, expiry without a source.
+//! The vault's side: filters, repairs, expiry without a source.
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
@@ -39,42 +39,6 @@ fn share_event(snapshot: &Snapshot) -> Value {
 
 fn vault_function(stage: &Stage, policy: &Value) -> Result<Lambda> {
     stage.function("copy-shared-snapshots", policy)
-}
-
-#[test]
-fn the_key_is_checked_first_and_its_fault_is_named() -> Result<()> {
-    let stage = Stage::new("keys")?;
-    let source = shared(&stage)?;
-    let kms = |place, what: &str, body: &Value| {
-        stage.aws.json(place, "kms", &format!("TrentService.{what}"), body)
-    };
-    let disabled = stage.key(TARGET)?;
-    kms(TARGET, "DisableKey", &json!({"KeyId": disabled}))?;
-    let leaving = stage.key(TARGET)?;
-    kms(TARGET, "ScheduleKeyDeletion", &json!({"KeyId": leaving}))?;
-    let signing = json!({"KeyUsage": "SIGN_VERIFY", "KeySpec": "RSA_2048"});
-    let signing = kms(TARGET, "CreateKey", &signing)?;
-    let signing = signing["KeyMetadata"]["Arn"].as_str().unwrap_or_default().to_owned();
-    let missing =
-        format!("arn:aws:kms:{}:{VAULT}:key/00000000-0000-0000-0000-000000000000", TARGETS[0]);
-    for (key, part) in [
-        (&disabled, "is disabled: enable it"),
-        (&leaving, "is pending deletion: cancel that"),
-        (&signing, "is for SIGN_VERIFY with RSA_2048"),
-        (&missing, "does not exist: correct CmkArn"),
-    ] {
-        let copy = vault_function(&stage, &vault_policy(&[(TARGETS[0], key)]))?;
-        let message = failed(&copy.invoke(&share_event(&source))?, "ActionsFailed");
-        for part in [part, key.as_str(), source.id.as_str()] {
-            assert!(message.contains(part), "{part} is not in: {message}");
-        }
-    }
-    let elsewhere = stage.key(Place { account: VAULT, region: HOME })?;
-    let copy = vault_function(&stage, &vault_policy(&[(TARGETS[0], &elsewhere)]))?;
-    let message = failed(&copy.invoke(&share_event(&source))?, "InvalidPolicy");
-    assert!(message.contains("/CrossRegionCopy/0/EncryptionConfiguration/CmkArn: "), "{message}");
-    assert!(copies(&stage)?.is_empty(), "no copy was tried");
-    Ok(())
 }
 
 #[test]

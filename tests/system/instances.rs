@@ -232,7 +232,7 @@ fn sets_are_shared_and_copied_as_single_snapshots_are() -> Result<()> {
     vault["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] =
         json!("policy: sets ");
     let copy = stage.function("copy-shared-snapshots", &vault)?;
-    stage.deliver_events_to(&copy)?;
+    stage.deliver_events_to(&[&copy])?;
     run(&stage, &rotate, &night(1))?;
     let report = run(&stage, &rotate, &night(1))?;
     assert_eq!(count(&report, "ModifySnapshotAttribute"), 3, "{report}");

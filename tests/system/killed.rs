@@ -134,9 +134,9 @@ fn outline(world: &[Snapshot], names: &BTreeMap<String, String>) -> Vec<String> 
                 "{} {} {} {} {:?} {:?} {lock} {tags} {}",
                 it.account, it.region, it.volume, it.state, it.key, it.shared_with, it.description
             );
-            // Names of snapshots have ids of volumes in them.
-            let named = names.iter().rev().fold(line, |line, (id, name)| line.replace(id, name));
-            names.iter().rev().fold(named, |line, (id, name)| line.replace(id, name))
+            // Twice: names of snapshots have ids of volumes in them.
+            let twice = names.iter().chain(&names);
+            twice.fold(line, |line, (id, name)| line.replace(id, name))
         })
         .collect();
     lines.sort();

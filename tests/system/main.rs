@@ -6,15 +6,18 @@
     reason = "a member that is missing fails the test, as it should"
 )]
 
+mod attack;
 mod common;
 mod copying;
 mod default_policies;
+mod deliveries;
 mod documents;
 mod events;
 mod explain;
 mod faults;
 mod instances;
 mod keep;
+mod keys;
 mod killed;
 mod local_aws;
 mod main_job;

@@ -33,7 +33,7 @@ fn cast(name: &str) -> Result<Cast> {
     let rotate = stage.function("rotate-snapshots", &nightly)?;
     let vault = vault_policy(&[(TARGETS[0], &keys[0]), (TARGETS[1], &keys[1])]);
     let copy = stage.function("copy-shared-snapshots", &vault)?;
-    stage.deliver_events_to(&copy)?;
+    stage.deliver_events_to(&[&copy])?;
     Ok(Cast { stage, plain, keys, rotate, copy })
 }
 

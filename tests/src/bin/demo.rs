@@ -39,7 +39,7 @@ fn demo(keep: bool) -> Result<()> {
     let [first_key, second_key] = keys;
     let rotate = stage.function("rotate-snapshots", &daily())?;
     let copy = stage.function("copy-shared-snapshots", &vault_policy(&first_key?, &second_key?))?;
-    stage.deliver_events_to(&copy)?;
+    stage.deliver_events_to(&[&copy])?;
     step("both functions run under AWS's Runtime Interface Emulator, as built");
     stage.aws.clear("calls")?;
 

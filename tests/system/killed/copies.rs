@@ -9,7 +9,7 @@ use snapferry_tests::local_aws::Place;
 use snapferry_tests::stage::{HOME, Stage, TARGETS, VAULT};
 
 use super::{Scene, Story, at_every_call};
-use crate::common::{MEMBER, ec2, element, slot, vault_policy};
+use crate::common::{MEMBER, ec2, element, share, slot, vault_policy};
 
 const FUNCTION: &str = "copy-shared-snapshots";
 
@@ -67,14 +67,7 @@ fn shared(stage: &Stage, volume: &str, day: u8) -> Result<String> {
     let form = [("Action", "CreateSnapshot"), ("VolumeId", volume), ("Description", &description)];
     let made = ec2(&stage.aws, MEMBER, &form)?;
     let id = element(&made, "snapshotId").to_owned();
-    let form = [
-        ("Action", "ModifySnapshotAttribute"),
-        ("SnapshotId", &id),
-        ("Attribute", "createVolumePermission"),
-        ("OperationType", "add"),
-        ("UserId.1", VAULT),
-    ];
-    ec2(&stage.aws, MEMBER, &form)?;
+    share(&stage.aws, MEMBER, &id, "add")?;
     Ok(id)
 }
 
