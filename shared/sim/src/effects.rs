@@ -190,6 +190,7 @@ impl World {
             it.key.state == "Enabled"
                 && it.key.usage == "ENCRYPT_DECRYPT"
                 && it.key.spec == "SYMMETRIC_DEFAULT"
+                && !it.look_only.contains(account)
                 && (owner(arn) == account.as_str()
                     || (it.users.contains(account) && !it.key.aws_managed))
         })

@@ -12,8 +12,10 @@ use snapferry_core::policy::{LockMode, Tags};
 pub struct Settings {
     /// How long a snapshot is `pending`.
     pub snapshot_takes: SignedDuration,
-    /// How long a copy is `pending`.
+    /// How long a copy is `pending`, whatever its size.
     pub copy_takes: SignedDuration,
+    /// How much longer for every GiB of its volume.
+    pub copy_takes_per_gib: SignedDuration,
     /// How long a snapshot is on its way into the archive.
     pub archiving_takes: SignedDuration,
     /// Whether the archiving that begins now fails in the end.
@@ -39,6 +41,7 @@ impl Default for Settings {
         Self {
             snapshot_takes: SignedDuration::from_mins(10),
             copy_takes: SignedDuration::from_mins(20),
+            copy_takes_per_gib: SignedDuration::ZERO,
             archiving_takes: SignedDuration::from_hours(1),
             archiving_fails: false,
             copies_at_once: 20,
@@ -232,6 +235,9 @@ pub struct SimKey {
     pub key: Key,
     /// Who else may use it.
     pub users: BTreeSet<AccountId>,
+    /// Accounts that may look at it (`kms:DescribeKey`), and may not use it for EBS: `kms:CreateGrant`, `kms:Decrypt` or
+    /// another of the actions that it takes is missing. EC2 finds out only after it has said yes.
+    pub look_only: BTreeSet<AccountId>,
 }
 
 /// A snapshot that a call deleted, and what was left in its account and Region.

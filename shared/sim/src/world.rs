@@ -184,7 +184,7 @@ impl Sim {
         };
         let users = users.iter().cloned().collect();
         let mut world = self.world();
-        world.keys.insert(arn.to_owned(), SimKey { key, users });
+        world.keys.insert(arn.to_owned(), SimKey { key, users, look_only: BTreeSet::new() });
     }
 
     /// Sets EBS encryption by default; without that it is off, and the key is the AWS managed one.

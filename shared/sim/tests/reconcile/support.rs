@@ -4,6 +4,7 @@ pub(crate) mod listing;
 pub(crate) mod servers;
 pub(crate) mod sets;
 pub(crate) mod storm;
+pub(crate) mod vaults;
 
 use std::cell::RefCell;
 

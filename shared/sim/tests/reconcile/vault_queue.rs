@@ -1,0 +1,473 @@
+//! 500 snapshots of 5 accounts for 3 Regions, 20 copies at once in each: everything arrives, in as few sweeps as there
+//! can be, in the right order, and nobody waits longer than a fair share makes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use snapferry_core::ids::{AccountId, Region, SnapshotId, VolumeId};
+use snapferry_core::inventory::{Snapshot, State};
+use snapferry_core::report::{OutcomeName, Status};
+use snapferry_core::run::Run;
+use snapferry_sim::{Record, Rng, Sim, id};
+
+use crate::support::vaults::{
+    Copied, assert_quiet, copies, for_days, good_copies, refused, rule, shared, told, vault_policy,
+    volume,
+};
+use crate::support::{
+    HOME, MEMBER, VAULT, account, at, calls, copy, hours, lines, minutes, scope, sim, sweep,
+};
+
+const LIMIT: usize = 20;
+const REGIONS: [&str; 3] = ["eu-west-1", "us-west-2", "ap-south-1"];
+const ACCOUNTS: [&str; 5] =
+    ["333333333333", "444444444444", "555555555555", "666666666666", "777777777777"];
+/// Snapshots of each account.
+const SHARED: [usize; 5] = [300, 100, 50, 40, 10];
+
+fn policy() -> Value {
+    vault_policy(&ACCOUNTS, &REGIONS.map(|region| rule(region, &for_days(90))))
+}
+
+/// The accounts share their snapshots, so many of them of each volume; 1 to 64 GiB large, of the last weeks.
+fn fleet(per_volume: [usize; 5]) -> Sim {
+    let sim = sim();
+    let mut rng = Rng(7);
+    for (index, n) in SHARED.into_iter().enumerate() {
+        let n_volumes = n.div_ceil(per_volume[index]);
+        for i in 0..n {
+            let of = volume(1000 * (index + 1) + i % n_volumes);
+            let age = minutes(i64::try_from(1 + rng.below(30_000)).unwrap());
+            let size = 1 << rng.below(7);
+            shared(&sim, &scope(ACCOUNTS[index], HOME), &of, |it| {
+                it.snapshot.start_time -= age;
+                it.snapshot.volume_size_gib = size;
+            });
+        }
+    }
+    sim
+}
+
+/// One Region as the queue has to see it.
+struct Place {
+    region: Region,
+    copies: Vec<Copied>,
+    /// What is shared and has no copy, oldest first.
+    waiting: Vec<Snapshot>,
+}
+
+type Line = (AccountId, VolumeId);
+
+fn line(snapshot: &Snapshot) -> Line {
+    (snapshot.owner.clone(), snapshot.volume_id.clone())
+}
+
+impl Place {
+    fn of(records: &[Record], region: &str, all: &[Copied]) -> Self {
+        let copies: Vec<_> =
+            all.iter().filter(|it| it.record.region.as_str() == region).cloned().collect();
+        let copied: BTreeSet<&SnapshotId> =
+            copies.iter().map(|it| &it.claim.source_snapshot).collect();
+        let waits = |it: &&Record| {
+            it.snapshot.owner != account(VAULT) && !copied.contains(&it.snapshot.id)
+        };
+        let waiting = records.iter().filter(waits).map(|it| it.snapshot.clone()).collect();
+        Self { region: id(region), copies, waiting }
+    }
+
+    fn line_of(copy: &Copied) -> Line {
+        (copy.claim.source_account.clone(), copy.claim.source_volume.clone())
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Copied> {
+        self.copies.iter().filter(|it| it.is(State::Pending))
+    }
+
+    fn in_progress(&self) -> BTreeMap<AccountId, usize> {
+        let mut n = BTreeMap::new();
+        for copy in self.pending() {
+            *n.entry(copy.claim.source_account.clone()).or_default() += 1;
+        }
+        n
+    }
+
+    /// Copies in progress of each volume.
+    fn of_volumes(&self) -> BTreeMap<Line, usize> {
+        let mut n = BTreeMap::new();
+        for copy in self.pending() {
+            *n.entry(Self::line_of(copy)).or_default() += 1;
+        }
+        n
+    }
+
+    /// When the newest data of every volume that has a completed copy were the volume's.
+    fn protected(&self) -> BTreeMap<Line, Timestamp> {
+        let mut newest = BTreeMap::new();
+        for copy in self.copies.iter().filter(|it| it.is(State::Completed)) {
+            let at = copy.claim.source_start.unwrap();
+            let newest = newest.entry(Self::line_of(copy)).or_insert(at);
+            *newest = at.max(*newest);
+        }
+        newest
+    }
+
+    fn backlog(&self) -> BTreeMap<AccountId, usize> {
+        let mut n = BTreeMap::new();
+        for source in &self.waiting {
+            *n.entry(source.owner.clone()).or_default() += 1;
+        }
+        n
+    }
+}
+
+fn places(sim: &Sim) -> Vec<Place> {
+    let (records, copies) = (sim.records(), copies(sim));
+    REGIONS.iter().map(|region| Place::of(&records, region, &copies)).collect()
+}
+
+/// What holds of one Region after every sweep, given how it was before.
+fn assert_in_order(before: &Place, after: &Place) {
+    let known: BTreeSet<_> = before.copies.iter().map(|it| &it.record.snapshot.id).collect();
+    let begun: Vec<&Copied> =
+        after.copies.iter().filter(|it| !known.contains(&it.record.snapshot.id)).collect();
+    let (in_progress, of_volumes) = (after.in_progress(), after.of_volumes());
+    let protected = before.protected();
+    let total: usize = in_progress.values().sum();
+    assert!(total <= LIMIT, "{total} copies in {}", after.region);
+
+    // No two full copies of a volume at once.
+    for (line, n) in &of_volumes {
+        assert!(*n == 1 || protected.contains_key(line), "{n} first copies of {line:?}");
+    }
+    // No place stays empty that somebody may have.
+    let may_begin = |it: &&Snapshot| {
+        protected.contains_key(&line(it)) || !of_volumes.contains_key(&line(it))
+    };
+    let left: Vec<&Snapshot> = after.waiting.iter().filter(may_begin).collect();
+    assert!(total == LIMIT || left.is_empty(), "{} wait at {total} copies", left.len());
+    // Within a volume the oldest first.
+    for copy in &begun {
+        let of_it = |it: &&Snapshot| line(it) == Place::line_of(copy);
+        let oldest = after.waiting.iter().filter(of_it).map(|it| it.start_time).min();
+        let source = after.record_of(copy);
+        assert!(oldest.is_none_or(|oldest| oldest >= source), "{copy:?} before an older one");
+    }
+    // What waits though its volume has no copy in progress.
+    let free: Vec<&Snapshot> =
+        left.iter().filter(|it| !of_volumes.contains_key(&line(it))).copied().collect();
+    for waits in free {
+        let rank = protected.get(&line(waits));
+        let mine = in_progress.get(&waits.owner).copied().unwrap_or_default();
+        for copy in &begun {
+            let theirs = &copy.claim.source_account;
+            // An account's least protected volume first.
+            let served = protected.get(&Place::line_of(copy));
+            assert!(*theirs != waits.owner || served <= rank, "{copy:?} before {waits:?}");
+            // Nobody gets more places than whoever could have used them.
+            assert!(in_progress[theirs] <= mine + 1, "{in_progress:?}, and {} waits", waits.owner);
+        }
+    }
+}
+
+impl Place {
+    fn record_of(&self, copy: &Copied) -> Timestamp {
+        assert_eq!(self.region, copy.record.region);
+        copy.claim.source_start.unwrap()
+    }
+}
+
+/// What the sweeps came to.
+struct Story {
+    /// How many sweeps began copies.
+    sweeps: usize,
+    /// Per account: the sweep (from 1) that began its last copy, the worst Region.
+    last: BTreeMap<AccountId, usize>,
+    /// Per account: the sweep that left none of its volumes without a copy, the worst Region.
+    covered: BTreeMap<AccountId, usize>,
+}
+
+/// Sweeps so far apart until nothing waits, and `look` at every Region before and after each.
+fn until_all_arrive(sim: &Sim, every: SignedDuration, look: impl Fn(&Place, &Place)) -> Story {
+    let mut story = Story { sweeps: 0, last: BTreeMap::new(), covered: BTreeMap::new() };
+    let documents = [policy()];
+    loop {
+        let before = places(sim);
+        drop(sim.take_journal());
+        let run = sweep(sim, &documents);
+        let after = places(sim);
+        assert_quiet(&run, format_args!("sweep {}", story.sweeps + 1));
+        assert_eq!(refused(&sim.take_journal()), 0, "EC2 is not even asked");
+        let waits = after.iter().any(|it| !it.waiting.is_empty());
+        let status = if waits { Status::Incomplete } else { Status::Succeeded };
+        assert_eq!(run.report.status, status);
+        assert_waits_for_places(&run, &after);
+        for (before, after) in before.iter().zip(&after) {
+            look(before, after);
+        }
+        if before.iter().all(|it| it.waiting.is_empty()) {
+            return story;
+        }
+        story.sweeps += 1;
+        assert!(story.sweeps <= 500, "it does not come to an end");
+        story.note(&before, &after);
+        sim.advance(every);
+    }
+}
+
+/// Everything that waits is told, and nothing else is.
+fn assert_waits_for_places(run: &Run, after: &[Place]) {
+    let waiting = lines(run, "CopySnapshot", OutcomeName::Deferred);
+    assert_eq!(waiting.len(), after.iter().map(|it| it.waiting.len()).sum::<usize>());
+    assert!(waiting.iter().all(|it| it.error.as_ref().is_some_and(|it| !it.message.is_empty())));
+}
+
+impl Story {
+    fn note(&mut self, before: &[Place], after: &[Place]) {
+        for (before, after) in before.iter().zip(after) {
+            for account in before.backlog().keys() {
+                self.last.insert(account.clone(), self.sweeps);
+            }
+            let served: BTreeSet<Line> = after.copies.iter().map(Place::line_of).collect();
+            for source in before.waiting.iter().filter(|it| !served.contains(&line(it))) {
+                self.covered.insert(source.owner.clone(), self.sweeps + 1);
+            }
+        }
+    }
+
+    fn tell(&self, title: &str, minimum: usize) {
+        println!("{title}: {} sweeps, at least {minimum} are needed", self.sweeps);
+        println!("  account       snapshots  last copy begun  every volume begun  alone");
+        for (index, n) in SHARED.into_iter().enumerate() {
+            let account = account(ACCOUNTS[index]);
+            let covered = self.covered.get(&account).copied().unwrap_or(1);
+            let alone = n.div_ceil(LIMIT);
+            println!(
+                "  {account}  {n:>9}  {:>15}  {covered:>18}  {alone:>5}",
+                self.last[&account]
+            );
+        }
+    }
+}
+
+/// In which sweep each account's last copy begins where 20 places are shared out evenly and unused shares passed on.
+fn fair() -> BTreeMap<AccountId, usize> {
+    let mut left: BTreeMap<AccountId, usize> =
+        ACCOUNTS.iter().zip(SHARED).map(|(name, n)| (account(name), n)).collect();
+    let mut ends = BTreeMap::new();
+    for n in 1.. {
+        let mut room = LIMIT;
+        while room > 0 && !left.is_empty() {
+            for account in left.keys().cloned().collect::<Vec<_>>() {
+                if room == 0 {
+                    break;
+                }
+                room -= 1;
+                left.entry(account.clone()).and_modify(|it| *it -= 1);
+                if left[&account] == 0 {
+                    left.remove(&account);
+                    ends.insert(account, n);
+                }
+            }
+        }
+        if left.is_empty() {
+            break;
+        }
+    }
+    ends
+}
+
+/// While copies are done before the next sweep: with k accounts waiting, each gets a k-th of the places at the least.
+fn assert_fair_share(before: &Place, after: &Place) {
+    let (backlog, in_progress) = (before.backlog(), after.in_progress());
+    assert_eq!(before.pending().count(), 0);
+    for (account, n) in &backlog {
+        let share = (LIMIT / backlog.len()).min(*n);
+        let got = in_progress.get(account).copied().unwrap_or_default();
+        assert!(got >= share, "{account} got {got} of {share} with {n} waiting");
+    }
+}
+
+fn assert_all_there(sim: &Sim) {
+    sim.advance(hours(12));
+    let good = good_copies(sim);
+    assert_eq!(good.len(), 1500);
+    assert!(good.values().all(|n| *n == 1));
+    assert!(copies(sim).iter().all(|it| it.is(State::Completed)));
+}
+
+#[test]
+fn all_arrive_in_as_few_sweeps_as_there_can_be() {
+    let sim = fleet([5, 5, 5, 4, 2]);
+    let story = until_all_arrive(&sim, hours(1), |before, after| {
+        assert_in_order(before, after);
+        assert_fair_share(before, after);
+    });
+    let minimum = 500_usize.div_ceil(LIMIT);
+    story.tell("Copies done between sweeps", minimum);
+    assert_eq!(story.sweeps, minimum);
+    // Places that do not divide evenly go to the least protected volumes: a sweep sooner or later.
+    for (account, ends) in fair() {
+        let last = story.last[&account];
+        assert!(last <= ends + 1, "{account} ends in sweep {last}, its fair share is {ends}");
+    }
+    assert_all_there(&sim);
+}
+
+#[test]
+fn copies_that_take_hours_keep_every_place_busy() {
+    let sim = fleet([5, 5, 5, 4, 2]);
+    // 15 minutes and 3 more for every GiB: 18 minutes to 3 h 27.
+    sim.set(|it| {
+        it.copy_takes = minutes(15);
+        it.copy_takes_per_gib = minutes(3);
+    });
+    let story = until_all_arrive(&sim, minutes(30), assert_in_order);
+    // Every copy holds its place until the sweep after its end; the last one need not be waited for.
+    let takes = |it: &Record| (15 + 3 * usize::try_from(it.snapshot.volume_size_gib).unwrap()).div_ceil(30);
+    let sources = sim.records().into_iter().filter(|it| it.snapshot.owner != account(VAULT));
+    let (mut work, mut longest) = (0, 0);
+    for source in sources {
+        work += takes(&source);
+        longest = longest.max(takes(&source));
+    }
+    let minimum = (work / LIMIT).saturating_sub(longest);
+    story.tell("Copies of 18 minutes to 3 h 27, sweeps every 30 minutes", minimum);
+    assert!(story.sweeps <= work.div_ceil(LIMIT) + longest, "{} for {work}", story.sweeps);
+    assert_all_there(&sim);
+}
+
+#[test]
+fn few_volumes_with_many_snapshots_do_not_leave_places_empty() {
+    // One to three volumes each.
+    let sim = fleet([100, 50, 50, 40, 5]);
+    let story = until_all_arrive(&sim, hours(1), assert_in_order);
+    // Until the first copies are done there is one of each of the 9 volumes.
+    let minimum = 1 + (500_usize - 9).div_ceil(LIMIT);
+    story.tell("Nine volumes", minimum);
+    assert!(story.sweeps <= minimum + 1, "{}", story.sweeps);
+    assert_all_there(&sim);
+}
+
+#[test]
+fn a_newcomer_does_not_wait_behind_a_backlog() {
+    let sim = sim();
+    for n in 0..200 {
+        shared(&sim, &scope(MEMBER, HOME), &volume(n), |it| it.snapshot.start_time -= hours(48));
+    }
+    let documents = [policy()];
+    for _ in 0..3 {
+        assert_quiet(&sweep(&sim, &documents), "");
+        sim.advance(hours(1));
+    }
+    let newcomers: Vec<_> = (0..10)
+        .map(|n| shared(&sim, &scope(ACCOUNTS[1], HOME), &volume(500 + n), |_| {}))
+        .collect();
+    assert_quiet(&sweep(&sim, &documents), "");
+    let good = good_copies(&sim);
+    for source in &newcomers {
+        for region in REGIONS {
+            assert!(good.contains_key(&(source.clone(), id(region))), "half of the places");
+        }
+    }
+}
+
+/// Somebody else's copies in the vault account, which are under way for so long.
+fn others(sim: &Sim, region: &str, n: usize, takes: SignedDuration) {
+    let until = sim.now() + takes;
+    for _ in 0..n {
+        sim.snapshot(&scope(VAULT, region), &id("vol-ffffffff"), |it| {
+            it.snapshot.state = State::Pending;
+            it.copy_of = Some(id("snap-0123456789abcdef0"));
+            it.ends = Some((until, State::Completed, None));
+        });
+    }
+}
+
+#[test]
+fn copies_of_others_take_places() {
+    let sim = fleet([5, 5, 5, 4, 2]);
+    others(&sim, REGIONS[0], 13, hours(5));
+    others(&sim, REGIONS[1], 25, hours(5));
+    // Snapshots in the making are no copies.
+    for n in 0..30 {
+        sim.snapshot(&scope(VAULT, REGIONS[2]), &volume(n), |it| {
+            it.snapshot.state = State::Pending;
+        });
+    }
+    drop(sim.take_journal());
+    let run = sweep(&sim, &[policy()]);
+    assert_quiet(&run, "");
+    assert_eq!(refused(&sim.take_journal()), 0, "EC2 is not even asked");
+    let begun = |region: &str| {
+        lines(&run, "CopySnapshot", OutcomeName::Done)
+            .iter()
+            .filter(|it| it.region.as_str() == region)
+            .count()
+    };
+    assert_eq!(REGIONS.map(begun), [7, 0, 20]);
+    assert_eq!(run.report.status, Status::Incomplete);
+    until_all_arrive(&sim, hours(1), |_, _| {});
+    assert_all_there(&sim);
+}
+
+#[test]
+fn what_ec2_says_of_unseen_copies_is_waited_for_too() {
+    let sim = fleet([5, 5, 5, 4, 2]);
+    // In between look and call they come from elsewhere.
+    sim.set(|it| it.copies_at_once = 12);
+    let run = sweep(&sim, &[policy()]);
+    assert_quiet(&run, "");
+    let waiting = lines(&run, "CopySnapshot", OutcomeName::Deferred);
+    assert_eq!(waiting.len(), 3 * (500 - 12));
+    let told = waiting.iter().filter_map(|it| it.error.as_ref());
+    let by_ec2 = told.filter(|it| it.message.contains("ResourceLimitExceeded")).count();
+    assert_eq!(by_ec2, 3 * 8);
+    assert_eq!(run.report.status, Status::Incomplete);
+    sim.set(|it| it.copies_at_once = LIMIT);
+    sim.advance(hours(1));
+    until_all_arrive(&sim, hours(1), |_, _| {});
+    assert_all_there(&sim);
+}
+
+#[test]
+fn an_event_leaves_places_for_the_sweep() {
+    let sim = sim();
+    others(&sim, REGIONS[0], 14, hours(1));
+    others(&sim, REGIONS[1], 15, hours(1));
+    let source = shared(&sim, &scope(MEMBER, HOME), &volume(1), |_| {});
+    let run = copy(&sim, &[policy()], told(&sim, &source));
+    assert_quiet(&run, "");
+    let regions = |outcome| -> Vec<String> {
+        lines(&run, "CopySnapshot", outcome).iter().map(|it| it.region.to_string()).collect()
+    };
+    assert_eq!(regions(OutcomeName::Deferred), [REGIONS[1]]);
+    let mut begun = regions(OutcomeName::Done);
+    begun.sort();
+    assert_eq!(begun, [REGIONS[2], REGIONS[0]]);
+    assert_eq!(run.report.status, Status::Incomplete);
+    assert_quiet(&sweep(&sim, &[policy()]), "");
+    assert_eq!(good_copies(&sim).len(), 3);
+}
+
+#[test]
+fn two_rules_for_one_region_share_its_places() {
+    let sim = sim();
+    for n in 0..15 {
+        shared(&sim, &scope(MEMBER, HOME), &volume(n), |_| {});
+    }
+    let twice = [rule(REGIONS[0], &for_days(90)), rule(REGIONS[0], &for_days(30))];
+    let documents = [vault_policy(&[MEMBER], &twice)];
+    drop(sim.take_journal());
+    for begun in [20, 10, 0] {
+        let run = sweep(&sim, &documents);
+        assert_quiet(&run, "");
+        assert_eq!(lines(&run, "CopySnapshot", OutcomeName::Done).len(), begun);
+        sim.advance(hours(1));
+    }
+    let journal = sim.take_journal();
+    assert_eq!((calls(&journal, "CopySnapshot"), refused(&journal)), (30, 0));
+    assert_eq!(copies(&sim).len(), 30);
+    let since = at("2026-11-22T00:00:00Z");
+    assert!(copies(&sim).iter().all(|it| it.record.snapshot.start_time > since));
+}
