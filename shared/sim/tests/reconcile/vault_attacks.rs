@@ -403,6 +403,40 @@ fn a_flood_keeps_nobody_waiting() {
     }
 }
 
+#[test]
+fn copies_that_are_made_to_fail_keep_nobody_waiting() {
+    let sim = world(&for_days(30), 1);
+    let key = format!("arn:aws:kms:{HOME}:{OTHER}:key/of-nobody-else");
+    sim.key(&key, &[]);
+    for of in 0..200 {
+        shared(&sim, &hostile(), &volume(of), |it| {
+            it.snapshot.encrypted = true;
+            it.snapshot.kms_key_id = Some(key.clone());
+        });
+    }
+    let mut mine = Vec::new();
+    for n in 0..24 {
+        mine.push(shared(&sim, &honest(), &volume(n % 3), |_| {}));
+        let run = sweep(&sim, &[policy(&for_days(30))]);
+        assert!(run.report.actions.iter().all(|it| {
+            it.outcome != OutcomeName::Failed || !mine.iter().any(|mine| Some(mine) == it.source_snapshot_id.as_ref())
+        }));
+        sim.advance(minutes(30));
+        let good = good_copies(&sim);
+        for source in &mine {
+            for region in REGIONS {
+                assert!(good.contains_key(&(source.clone(), id(region))), "at once");
+            }
+        }
+    }
+    // What fails is tried at once, and then once an hour; two failed ones of each are remembered.
+    let failed = copies(&sim).into_iter().filter(|it| it.is(State::Error)).count();
+    assert!(failed <= 2 * 2 * 200, "{failed}");
+    let journal = sim.take_journal();
+    let asked = calls(&journal, "CopySnapshot");
+    assert!(asked <= 2 * 24 * 20, "no more than there are places: {asked}");
+}
+
 fn texts() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         Just("Created for policy: "),
