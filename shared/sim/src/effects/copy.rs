@@ -81,9 +81,10 @@ impl World {
             kms_key_id: key,
             tags: request.tags.clone(),
         };
-        let by_size = self.settings.copy_takes_per_gib.saturating_mul(
-            i32::try_from(volume_size_gib).unwrap_or(i32::MAX),
-        );
+        let by_size = self
+            .settings
+            .copy_takes_per_gib
+            .saturating_mul(i32::try_from(volume_size_gib).unwrap_or(i32::MAX));
         let ends = (self.settings.copy_takes.saturating_add(by_size), state, message);
         let copy_of = Some(request.source.clone());
         self.begin(Record { copy_of, ..Record::new(&scope.region, snapshot) }, ends);

@@ -24,6 +24,7 @@ mod vault;
 mod vault_attacks;
 mod vault_counts;
 mod vault_events;
+mod vault_floods;
 mod vault_keys;
 mod vault_killed;
 mod vault_queue;

@@ -1,6 +1,8 @@
 //! What the tests share: two accounts, a vault, policies as users write them.
 
+pub(crate) mod attacks;
 pub(crate) mod listing;
+pub(crate) mod queue;
 pub(crate) mod servers;
 pub(crate) mod sets;
 pub(crate) mod storm;

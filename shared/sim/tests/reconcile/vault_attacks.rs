@@ -1,78 +1,28 @@
-//! What strangers and owners can do to the vault: strangers nothing, and owners nothing to anybody else's copies, nor to
-//! their own by what they write.
+//! What strangers and owners can do to the vault: strangers nothing, and owners nothing to anybody else's copies by what
+//! they write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use snapferry_core::description;
-use snapferry_core::ids::{Scope, SnapshotId};
-use snapferry_core::inventory::State;
+use serde_json::json;
+use snapferry_core::event::CopyScope;
+use snapferry_core::ids::SnapshotId;
 use snapferry_core::report::{OutcomeName, Status};
-use snapferry_core::tags;
-use snapferry_sim::{Record, Sim, id};
+use snapferry_core::{description, tags};
+use snapferry_sim::Record;
 
+use crate::support::attacks::{
+    REGIONS, honest, hostile, hostile_share, ids, live, of_owner, policy, world,
+};
 use crate::support::vaults::{
-    Copied, assert_quiet, copies, for_days, good_copies, rule, shared, told, vault_policy, volume,
+    Copied, assert_quiet, copies, for_days, good_copies, shared, told, volume,
 };
 use crate::support::{
-    HOME, MEMBER, OTHER, VAULT, account, calls, copy, days, held, hours, lines, minutes, mutations,
-    scope, sim, sweep,
+    HOME, OTHER, copy, days, held, hours, lines, minutes, mutations, scope, sim, sweep,
 };
 
-const REGIONS: [&str; 2] = ["eu-west-1", "us-west-2"];
 const STRANGER: &str = "999999999999";
-
-fn honest() -> Scope {
-    scope(MEMBER, HOME)
-}
-
-/// The account that has fallen into the wrong hands.
-fn hostile() -> Scope {
-    scope(OTHER, HOME)
-}
-
-fn policy(retain: &Value) -> Value {
-    vault_policy(&[MEMBER, OTHER], &REGIONS.map(|region| rule(region, retain)))
-}
-
-/// Both owners have shared two volumes nightly, and all is copied.
-fn world(retain: &Value, nights: usize) -> Sim {
-    let sim = sim();
-    for _ in 0..nights {
-        for owner in [honest(), hostile()] {
-            for of in 0..2 {
-                shared(&sim, &owner, &volume(of), |_| {});
-            }
-        }
-        assert_quiet(&sweep(&sim, &[policy(retain)]), "");
-        sim.advance(days(1));
-    }
-    assert_quiet(&sweep(&sim, &[policy(retain)]), "");
-    drop(sim.take_deletions());
-    drop(sim.take_journal());
-    sim
-}
-
-/// The copies of what this account owned: Region, source volume and source, with what EC2 and we have to say.
-fn of_owner(sim: &Sim, owner: &Scope) -> BTreeMap<SnapshotId, Record> {
-    let of_it = |it: &Copied| it.claim.source_account == owner.account;
-    let copies = copies(sim).into_iter().filter(of_it);
-    copies.map(|it| (it.record.snapshot.id.clone(), it.record)).collect()
-}
-
-fn ids(copies: &BTreeMap<SnapshotId, Record>) -> BTreeSet<SnapshotId> {
-    copies.keys().cloned().collect()
-}
-
-/// Sweeps, six hours apart.
-fn live(sim: &Sim, policy: &Value, n_days: i64) {
-    for _ in 0..n_days * 4 {
-        assert_quiet(&sweep(sim, std::slice::from_ref(policy)), "");
-        sim.advance(hours(6));
-    }
-}
 
 #[test]
 fn a_stranger_who_shares_a_thousand_gets_nothing_and_costs_next_to_nothing() {
@@ -105,7 +55,7 @@ fn a_stranger_among_the_named_keeps_no_one_from_being_copied() {
     let sim = world(&for_days(30), 1);
     let strange = shared(&sim, &scope(STRANGER, HOME), &volume(9), |_| {});
     let mine = shared(&sim, &honest(), &volume(0), |_| {});
-    let ids = snapferry_core::event::CopyScope::Ids([strange.clone(), mine.clone()].into());
+    let ids = CopyScope::Ids([strange.clone(), mine.clone()].into());
     let run = copy(&sim, &[policy(&for_days(30))], ids);
     assert_quiet(&run, "");
     assert_eq!(lines(&run, "CopySnapshot", OutcomeName::Done).len(), 2);
@@ -127,14 +77,17 @@ fn hostile_descriptions() -> Vec<String> {
         "\u{1F4A9}".repeat(255),
         "\u{202e}\u{feff}\u{d7ff}\u{e000}\u{fffd}".repeat(51),
         "ab\u{301}\u{4e2d}".repeat(63),
-        "snapferry:expires-at=2000-01-01T00:00:00Z,snapferry:policy=vault,snapferry:rule=eu-west-1".into(),
+        "snapferry:expires-at=2000-01-01T00:00:00Z,snapferry:policy=vault,snapferry:rule=eu-west-1"
+            .into(),
         r#"{"snapferry:expires-at": "2000-01-01T00:00:00Z"}"#.into(),
         "Copied snap-0123456789abcdef0 of 333333333333 from eu-central-1. ".repeat(3),
         "Created for policy: vault schedule: eu-west-1 slot: ".into(),
         "slot: 2026-11-22T02:00:00Z volume: ".into(),
         "Created for policy: x schedule: y slot: 2026-13-45T99:99:99Z volume: vol-0".into(),
-        "${jndi:ldap://example.com/a} '; DROP TABLE snapshots; -- <script> %s%n $(reboot) `id`".into(),
-        "arn:aws:kms:eu-west-1:444444444444:key/mine Encrypted=false CmkArn=none Target=us-east-1".into(),
+        "${jndi:ldap://example.com/a} '; DROP TABLE snapshots; -- <script> %s%n $(reboot) `id`"
+            .into(),
+        "arn:aws:kms:eu-west-1:444444444444:key/mine Encrypted=false CmkArn=none Target=us-east-1"
+            .into(),
     ];
     for slot in [
         "2026-11-22T02:00:00Z",
@@ -149,12 +102,6 @@ fn hostile_descriptions() -> Vec<String> {
         texts.push(forged(slot, "vol-00000000000000000000000000000000000000000000000000000000"));
     }
     texts
-}
-
-/// A snapshot as the hostile owner can have them: of a volume, or itself a copy, whose volume EC2 does not tell.
-fn hostile_share(sim: &Sim, text: &str, is_copy: bool) -> SnapshotId {
-    let of = if is_copy { id("vol-ffffffff") } else { volume(1) };
-    shared(sim, &hostile(), &of, |it| it.snapshot.description = text.to_owned())
 }
 
 /// What the copy of a source has to say, whatever the source says of itself.
@@ -199,7 +146,9 @@ fn hostile_descriptions_are_copied_and_change_nothing_else() {
         let of_it: Vec<_> = all.iter().filter(|it| it.claim.source_snapshot == *source).collect();
         assert_eq!(of_it.len(), 2, "one in each Region");
         let source = sim.record(source).unwrap();
-        of_it.into_iter().for_each(|it| assert_tells_the_truth(it, &source));
+        for copy in of_it {
+            assert_tells_the_truth(copy, &source);
+        }
     }
     assert_eq!(sim.take_deletions().len(), 0);
     assert_eq!(of_owner(&sim, &honest()), honest_before);
@@ -219,7 +168,8 @@ fn hostile_descriptions_are_copied_and_change_nothing_else() {
 
 #[test]
 fn a_pattern_that_explodes_elsewhere_and_a_text_made_for_it() {
-    for pattern in ["^(a+)+$", "^(a|aa)+$", "^(a|a?)+$", "(.*.*)*x$", "^(([a-z])+.)+[A-Z]([a-z])+$"] {
+    for pattern in ["^(a+)+$", "^(a|aa)+$", "^(a|a?)+$", "(.*.*)*x$", "^(([a-z])+.)+[A-Z]([a-z])+$"]
+    {
         let sim = sim();
         let mut document = policy(&for_days(30));
         document["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] = json!(pattern);
@@ -285,158 +235,6 @@ fn another_accounts_volume_cannot_be_crowded_out() {
     }
 }
 
-#[test]
-fn an_owner_who_deletes_or_unshares_everything_changes_nothing() {
-    for retain in [for_days(3), json!({"Count": 2}), json!({"Keep": {"Daily": 2}, "MinimumCount": 2})] {
-        for deletes in [true, false] {
-            let sim = world(&retain, 3);
-            let before = copies(&sim);
-            assert!(before.iter().all(|it| it.is(State::Completed)));
-            let sources = sim.records().into_iter().filter(|it| it.snapshot.owner != account(VAULT));
-            for source in sources {
-                if deletes {
-                    sim.remove(&source.snapshot.id);
-                } else {
-                    sim.change(&source.snapshot.id, |it| it.shared_with.clear());
-                }
-            }
-            let run = sweep(&sim, &[policy(&retain)]);
-            assert_quiet(&run, "");
-            let gone: Vec<_> = sim.take_deletions();
-            let by_age = |it: &Record| tags::expires_at(&it.snapshot.tags).is_some_and(|at| at <= sim.now());
-            assert!(gone.iter().all(|it| by_age(&it.record)), "only what was due anyway");
-            // A year later the newest of every volume is there still; by number all are.
-            for _ in 0..12 {
-                sim.advance(days(30));
-                assert_quiet(&sweep(&sim, &[policy(&retain)]), "");
-            }
-            let left = copies(&sim);
-            let newest: BTreeSet<_> = before
-                .iter()
-                .filter(|it| it.claim.source_start.unwrap() == before.last().unwrap().claim.source_start.unwrap())
-                .map(|it| it.record.snapshot.id.clone())
-                .collect();
-            assert_eq!(newest.len(), 2 * 2 * 2);
-            let left: BTreeSet<_> = left.into_iter().map(|it| it.record.snapshot.id).collect();
-            assert!(newest.is_subset(&left));
-            let is_by_age = retain.get("Interval").is_some();
-            assert_eq!(left.len(), if is_by_age { 8 } else { 16 }, "{retain}");
-        }
-    }
-}
-
-/// So many snapshots of one of the hostile owner's volumes, a second apart.
-fn flood(sim: &Sim, n: usize) {
-    for _ in 0..n {
-        shared(sim, &hostile(), &volume(1), |_| {});
-        sim.advance(SignedDuration::from_secs(1));
-    }
-}
-
-#[test]
-fn a_flood_under_a_count_touches_no_other_volume() {
-    let retain = json!({"Count": 3});
-    let sim = world(&retain, 4);
-    let honest_before = of_owner(&sim, &honest());
-    let others_before: BTreeSet<_> = of_owner(&sim, &hostile())
-        .into_values()
-        .filter(|it| it.snapshot.tags[tags::SOURCE_VOLUME] != volume(1).as_str())
-        .map(|it| it.snapshot.id)
-        .collect();
-    drop(sim.take_journal());
-    flood(&sim, 300);
-    live(&sim, &policy(&retain), 5);
-    assert_eq!(of_owner(&sim, &honest()), honest_before);
-    assert!(others_before.is_subset(&ids(&of_owner(&sim, &hostile()))));
-    // What is not worth a copy costs none: three newest in each Region, not three hundred.
-    assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 2 * 3);
-    let left = copies(&sim).into_iter().filter(|it| it.claim.source_volume == volume(1));
-    let left = left.filter(|it| it.claim.source_account == hostile().account);
-    assert_eq!(left.count(), 2 * 3, "the newest three, as the rule says");
-}
-
-#[test]
-fn a_flood_under_a_count_beside_an_age_pushes_nothing_out_before_its_time() {
-    let retain = json!({"Count": 3, "Interval": 14, "IntervalUnit": "DAYS"});
-    let sim = world(&retain, 4);
-    let before = copies(&sim);
-    flood(&sim, 50);
-    live(&sim, &policy(&retain), 5);
-    assert_eq!(sim.take_deletions().len(), 0);
-    let left: BTreeSet<_> = copies(&sim).into_iter().map(|it| it.record.snapshot.id).collect();
-    assert!(before.iter().all(|it| left.contains(&it.record.snapshot.id)));
-}
-
-#[test]
-fn a_flood_pushes_no_locked_copy_out() {
-    let retain = json!({"Count": 2});
-    let sim = world(&retain, 2);
-    let mut document = policy(&retain);
-    let rules = document["PolicyDetails"]["Actions"][0]["CrossRegionCopy"].as_array_mut().unwrap();
-    for rule in rules {
-        rule["LockRule"] = json!({"Mode": "COMPLIANCE", "DurationDays": 20});
-    }
-    assert_quiet(&sweep(&sim, std::slice::from_ref(&document)), "");
-    let before = copies(&sim);
-    flood(&sim, 30);
-    live(&sim, &document, 10);
-    let left: BTreeSet<_> = copies(&sim).into_iter().map(|it| it.record.snapshot.id).collect();
-    assert!(before.iter().all(|it| left.contains(&it.record.snapshot.id)));
-    assert_eq!(sim.take_deletions().len(), 0);
-}
-
-#[test]
-fn a_flood_keeps_nobody_waiting() {
-    let retain = for_days(30);
-    let sim = world(&retain, 1);
-    flood(&sim, 400);
-    assert_quiet(&sweep(&sim, &[policy(&retain)]), "");
-    sim.advance(hours(1));
-    let mine: Vec<_> = (0..5).map(|n| shared(&sim, &honest(), &volume(n), |_| {})).collect();
-    let run = sweep(&sim, &[policy(&retain)]);
-    assert_quiet(&run, "");
-    let good = good_copies(&sim);
-    for source in mine {
-        for region in REGIONS {
-            assert!(good.contains_key(&(source.clone(), id(region))), "before the flood's");
-        }
-    }
-}
-
-#[test]
-fn copies_that_are_made_to_fail_keep_nobody_waiting() {
-    let sim = world(&for_days(30), 1);
-    let key = format!("arn:aws:kms:{HOME}:{OTHER}:key/of-nobody-else");
-    sim.key(&key, &[]);
-    for of in 0..200 {
-        shared(&sim, &hostile(), &volume(of), |it| {
-            it.snapshot.encrypted = true;
-            it.snapshot.kms_key_id = Some(key.clone());
-        });
-    }
-    let mut mine = Vec::new();
-    for n in 0..24 {
-        mine.push(shared(&sim, &honest(), &volume(n % 3), |_| {}));
-        let run = sweep(&sim, &[policy(&for_days(30))]);
-        let failed = run.report.actions.iter().filter(|it| it.outcome == OutcomeName::Failed);
-        let is_mine = |it: &SnapshotId| mine.contains(it);
-        assert!(failed.filter_map(|it| it.source_snapshot_id.as_ref()).all(|it| !is_mine(it)));
-        sim.advance(minutes(30));
-        let good = good_copies(&sim);
-        for source in &mine {
-            for region in REGIONS {
-                assert!(good.contains_key(&(source.clone(), id(region))), "at once");
-            }
-        }
-    }
-    // What fails is tried at once, and then once an hour; two failed ones of each are remembered.
-    let failed = copies(&sim).into_iter().filter(|it| it.is(State::Error)).count();
-    assert!(failed <= 2 * 2 * 200, "{failed}");
-    let journal = sim.take_journal();
-    let asked = calls(&journal, "CopySnapshot");
-    assert!(asked <= 2 * 24 * 20, "no more than there are places: {asked}");
-}
-
 fn texts() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         Just("Created for policy: "),
@@ -478,7 +276,9 @@ proptest! {
             assert_quiet(&sweep(&sim, &[policy(&retain)]), "");
         }
         if withdraws {
-            sources.iter().for_each(|it| sim.remove(it));
+            for source in &sources {
+                sim.remove(source);
+            }
         }
         live(&sim, &policy(&retain), 2);
         prop_assert_eq!(of_owner(&sim, &honest()), before);

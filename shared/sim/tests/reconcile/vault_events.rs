@@ -17,8 +17,8 @@ use crate::support::vaults::{
     assert_quiet, copies, for_days, good_copies, rule, shared, told, vault_policy, volume,
 };
 use crate::support::{
-    HOME, MEMBER, OTHER, VAULT, account, answer_shares, copy, copying, hours, minutes, mutations, scope, sim,
-    sweep, vault,
+    HOME, MEMBER, OTHER, VAULT, account, answer_shares, copy, copying, hours, minutes, mutations,
+    scope, sim, sweep, vault,
 };
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-west-2"];
@@ -69,9 +69,9 @@ type Running<'a> = Pin<Box<dyn Future<Output = Run> + 'a>>;
 
 fn at_once(sim: &Sim, aws: &Aws, seed: u64, what: Vec<CopyScope>) -> Vec<Run> {
     let documents = [policy()];
-    let running = what.into_iter().map(|what| {
-        Box::pin(copying(aws, &documents, what, sim.now())) as Running<'_>
-    });
+    let running = what
+        .into_iter()
+        .map(|what| Box::pin(copying(aws, &documents, what, sim.now())) as Running<'_>);
     let runs = interleave(seed, running.collect());
     runs.into_iter().map(Option::unwrap).collect()
 }

@@ -9,7 +9,8 @@ use snapferry_core::run::Run;
 use snapferry_sim::{Record, Sim, SimKey};
 
 use crate::support::vaults::{
-    Copied, assert_quiet, copies, for_days, good_copies, refused, rule, shared, vault_policy, volume,
+    Copied, assert_quiet, copies, for_days, good_copies, refused, rule, shared, vault_policy,
+    volume,
 };
 use crate::support::{
     HOME, MEMBER, OTHER, VAULT, account, failure, hours, lines, minutes, mutations, scope, sim,
@@ -276,9 +277,9 @@ fn a_key_that_dies_while_copies_are_under_way_costs_a_repetition_when_it_lives_a
         let told = failure(&sweep(&sim, &[policy()]));
         for source in &sources {
             // Told every time but while another attempt is under way.
-            let tried = copies(&sim).into_iter().any(|it| {
-                it.claim.source_snapshot == *source && it.is(State::Pending)
-            });
+            let tried = copies(&sim)
+                .into_iter()
+                .any(|it| it.claim.source_snapshot == *source && it.is(State::Pending));
             assert!(tried || told.contains(source.as_str()), "{told}");
         }
         assert!(n_in_error(&sim) <= 3 * 2 * 2, "no heap of failed ones");

@@ -176,9 +176,9 @@ fn told_of(record: &Record, now: Timestamp) -> String {
 }
 
 /// What a run in its own world of this kind would do, and how many calls it makes.
-fn undisturbed(world: World, what: impl Fn(&World) -> CopyScope) -> (End, usize) {
+fn undisturbed(world: &World, what: impl Fn(&World) -> CopyScope) -> (End, usize) {
     let aws = world.sim.aws(&vault());
-    let what = what(&world);
+    let what = what(world);
     let run = drive(copying(&aws, &world.documents, what, world.sim.now())).unwrap();
     assert_eq!(run.violations, []);
     let calls = world.sim.take_journal().len();
@@ -192,7 +192,7 @@ fn dies_at_every_call(
     what: impl Fn(&World) -> CopyScope,
     then: impl Fn(&World) -> Option<CopyScope>,
 ) {
-    let (wanted, calls) = undisturbed(World::new(), &what);
+    let (wanted, calls) = undisturbed(&World::new(), &what);
     for n in 1..=calls {
         let context = format!("died at call {n} of {calls}");
         let world = World::new();
@@ -220,7 +220,10 @@ fn a_run_in_this_world_does_everything() {
     for call in world.sim.take_journal().iter().filter(|it| it.mutates()) {
         *of.entry(call.operation).or_default() += 1;
     }
-    assert!(["CopySnapshot", "DeleteSnapshot", "LockSnapshot"].iter().all(|it| of[it] >= 4), "{of:?}");
+    assert!(
+        ["CopySnapshot", "DeleteSnapshot", "LockSnapshot"].iter().all(|it| of[it] >= 4),
+        "{of:?}"
+    );
     let gone: Vec<_> = world.sim.take_deletions().into_iter().map(|it| it.record).collect();
     assert!(gone.iter().any(|it| it.snapshot.state == State::Error));
     assert!(gone.iter().any(|it| it.snapshot.state == State::Completed));
@@ -247,7 +250,7 @@ fn an_event_that_dies_at_any_call_and_does_not_come_again_is_finished_by_the_swe
 #[test]
 fn one_that_dies_while_another_runs_leaves_no_double() {
     let world = || World { documents: [without_locks()], ..World::new() };
-    let (wanted, calls) = undisturbed(world(), |_| CopyScope::Sweep);
+    let (wanted, calls) = undisturbed(&world(), |_| CopyScope::Sweep);
     for n in 1..=calls {
         for seed in 0..2 {
             let context = format!("died at call {n} of {calls}, seed {seed}");
