@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::json;
 use snapferry_core::event::CopyScope;
-use snapferry_core::ids::SnapshotId;
-use snapferry_core::report::{OutcomeName, Status};
+use snapferry_core::ids::{Scope, SnapshotId, VolumeId};
+use snapferry_core::report::{CoverageLine, OutcomeName, Status};
 use snapferry_core::{description, tags};
-use snapferry_sim::Record;
+use snapferry_sim::{Record, Sim, id};
 
 use crate::support::attacks::{
     REGIONS, honest, hostile, hostile_share, ids, live, of_owner, policy, world,
@@ -232,6 +232,73 @@ fn another_accounts_volume_cannot_be_crowded_out() {
     for deletion in sim.take_deletions() {
         let tags = &deletion.record.snapshot.tags;
         assert_eq!(tags[tags::SOURCE_ACCOUNT], OTHER);
+    }
+}
+
+/// Another snapshot of the account, copied within it, that says that it is of this one's volume.
+fn forged_copy(sim: &Sim, owner: &Scope, of: &VolumeId) -> SnapshotId {
+    shared(sim, owner, &id("vol-ffffffff"), |it| {
+        it.snapshot.description =
+            format!("Created for policy: x schedule: y slot: 2026-11-22T02:00:00Z volume: {of} ");
+    })
+}
+
+#[test]
+fn a_forged_volume_pushes_no_copy_of_that_volume_out() {
+    for retain in [json!({"Count": 2}), for_days(3)] {
+        let sim = world(&retain, 3);
+        // The volume is gone: what the vault has is all that is left of it.
+        for _ in 0..3 {
+            forged_copy(&sim, &hostile(), &volume(1));
+        }
+        live(&sim, &policy(&retain), 10);
+        let newest = copies(&sim).into_iter().filter(|it| {
+            it.claim.source_account == hostile().account
+                && it.claim.source_volume == volume(1)
+                && it.record.snapshot.tags[tags::SOURCE_START_TIME] == "2026-11-24T02:01:00Z"
+        });
+        assert_eq!(newest.count(), 2, "one in each Region: {retain}");
+    }
+}
+
+#[test]
+fn copies_of_volumes_that_nobody_tells_apart_do_not_push_each_other_out() {
+    for retain in [json!({"Count": 1}), for_days(3), json!({"Keep": {"Daily": 1}})] {
+        let sim = sim();
+        // The owner encrypts them anew with a tool of its own: EC2 shows a placeholder for the volume.
+        let of = |text: &str| {
+            shared(&sim, &honest(), &id("vol-ffffffff"), |it| {
+                it.snapshot.description = format!("[Copied snap-0123456789abcdef0] {text}");
+            })
+        };
+        let database = of("database");
+        sim.advance(minutes(1));
+        let web = of("web");
+        live(&sim, &policy(&retain), 6);
+        let copied: BTreeSet<_> =
+            copies(&sim).into_iter().map(|it| it.claim.source_snapshot).collect();
+        assert_eq!(copied, BTreeSet::from([database, web]), "{retain}");
+    }
+}
+
+/// A day, in which nothing comes of one volume and somebody claims that something else is of it.
+#[test]
+fn a_volume_does_not_look_fresh_by_what_anybody_writes() {
+    for liar in [honest(), hostile()] {
+        let sim = world(&for_days(30), 1);
+        let of_victim = |it: &&CoverageLine| it.volume_id == volume(1);
+        let worst = || {
+            let run = sweep(&sim, &[policy(&for_days(30))]);
+            assert_quiet(&run, "");
+            run.report.coverage.iter().filter(of_victim).filter_map(|it| it.age_minutes).max()
+        };
+        assert_eq!(worst(), Some(24 * 60));
+        forged_copy(&sim, &liar, &volume(1));
+        // Nor does another account's volume of the same name make up for it.
+        shared(&sim, &hostile(), &volume(1), |_| {});
+        worst();
+        sim.advance(days(1));
+        assert_eq!(worst(), Some(2 * 24 * 60), "{liar}");
     }
 }
 

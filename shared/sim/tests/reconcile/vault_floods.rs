@@ -12,7 +12,7 @@ use snapferry_sim::{Record, Sim, id};
 
 use crate::support::attacks::{REGIONS, honest, hostile, ids, live, of_owner, policy, world};
 use crate::support::vaults::{assert_quiet, copies, for_days, good_copies, shared, volume};
-use crate::support::{HOME, OTHER, VAULT, account, calls, days, hours, minutes, sim, sweep};
+use crate::support::{HOME, OTHER, VAULT, account, calls, days, hours, minutes, sweep};
 
 #[test]
 fn an_owner_who_deletes_or_unshares_everything_changes_nothing() {

@@ -12,7 +12,7 @@ use snapferry_core::inventory::State;
 use snapferry_core::report::Status;
 use snapferry_core::run::Run;
 use snapferry_core::tags;
-use snapferry_sim::{Record, Sim, drive, interleave};
+use snapferry_sim::{Fault, Record, Sim, drive, interleave};
 
 use crate::support::vaults::{
     assert_quiet, copies, for_days, rule, shared, told, vault_policy, volume,
@@ -249,12 +249,11 @@ fn an_event_that_dies_at_any_call_and_does_not_come_again_is_finished_by_the_swe
 
 #[test]
 fn one_that_dies_while_another_runs_leaves_no_double() {
-    let world = || World { documents: [without_locks()], ..World::new() };
-    let (wanted, calls) = undisturbed(&world(), |_| CopyScope::Sweep);
+    let (wanted, calls) = undisturbed(&World::new(), |_| CopyScope::Sweep);
     for n in 1..=calls {
         for seed in 0..2 {
             let context = format!("died at call {n} of {calls}, seed {seed}");
-            let world = world();
+            let world = World::new();
             world.sim.set(|it| it.turns = 3);
             let dying = world.sim.aws_dying_after(&vault(), n);
             let other = world.sim.aws(&vault());
@@ -267,4 +266,28 @@ fn one_that_dies_while_another_runs_leaves_no_double() {
             assert_same(&world.end().there, &wanted.there, &context);
         }
     }
+}
+
+#[test]
+fn what_one_that_died_has_doubled_is_not_locked_and_goes() {
+    let sim = sim();
+    sim.set(|it| it.remember = 100);
+    let documents = [policy()];
+    share(&sim, MEMBER, 1);
+    // Two runs begin the copies without seeing each other's, and the second one dies right then.
+    assert_quiet(&sweep(&sim, &documents), "");
+    let calls = sim.take_journal().len();
+    sim.on_call(|_| Fault::StaleRead(100));
+    let dying = sim.aws_dying_after(&vault(), calls - 2);
+    assert!(drive(copying(&dying, &documents, CopyScope::Sweep, sim.now())).is_none());
+    sim.no_faults();
+    assert_eq!(copies(&sim).len(), 4, "two in each Region");
+    for _ in 0..4 {
+        assert_quiet(&sweep(&sim, &documents), "");
+        sim.advance(minutes(30));
+    }
+    let left = copies(&sim);
+    assert_eq!(left.len(), 2);
+    let locked = left.iter().filter(|it| it.record.is_locked(sim.now()));
+    assert_eq!(locked.count(), 1, "in the Region whose rule says so");
 }
