@@ -28,5 +28,6 @@ mod vault_floods;
 mod vault_keys;
 mod vault_killed;
 mod vault_queue;
+mod vault_storm;
 mod within;
 mod worlds;
