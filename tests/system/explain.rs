@@ -44,9 +44,9 @@ fn every_snapshot_is_explained(name: &str, golden: &str) -> Result<()> {
     let text = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let inventory: Value = serde_json::from_str(&std::fs::read_to_string(file("inventory"))?)?;
-    for (_, seen) in inventory["Regions"].as_object().unwrap() {
-        for snapshot in seen["Snapshots"].as_array().unwrap() {
-            let id = snapshot["SnapshotId"].as_str().unwrap();
+    for seen in inventory["Regions"].as_object().ok_or("no Regions")?.values() {
+        for snapshot in seen["Snapshots"].as_array().ok_or("no snapshots")? {
+            let id = snapshot["SnapshotId"].as_str().ok_or("no id")?;
             let line = text.lines().find(|line| line.trim_start().starts_with(id));
             let words = line.unwrap_or_default().split_whitespace().count();
             assert!(words > 3, "{id} has no reason in:\n{text}");

@@ -284,8 +284,10 @@ impl<'a> World<'a> {
             return Err("its policy is disabled".into());
         }
         let is_worthless = snapshot.state == State::Error;
-        if is_worthless && policy.is_none() {
-            return Err("its policy is not in force".into());
+        let is_known = policy.is_some()
+            || self.facts.in_force.as_ref().is_some_and(|names| !names.contains(&claim.policy));
+        if is_worthless && !is_known {
+            return Err("its policy is not among the documents of this run".into());
         }
         if is_worthless || self.has_older_twin(region, snapshot, &claim) {
             return Ok(());

@@ -112,7 +112,12 @@ fn one_that_failed_leaves_only_by_a_policy_in_force() {
         rules(&world.audit(plan)).join("; ")
     };
     assert_eq!(refused(|_| {}), "");
-    assert_eq!(refused(|it| it.documents[0]["Name"] = json!("w")), "its policy is not in force");
+    assert_eq!(refused(|it| it.documents[0]["Name"] = json!("w")), "", "gone by all documents");
+    let not_given = refused(|it| {
+        it.documents[0]["Name"] = json!("w");
+        it.whole = false;
+    });
+    assert_eq!(not_given, "its policy is not among the documents of this run");
 }
 
 #[test]

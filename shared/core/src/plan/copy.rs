@@ -14,7 +14,7 @@ use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
 use crate::tags::{self, Claim, CopyClaim};
-use expire::retry_after;
+use failed::retry_after;
 use key::{KeyProblem, key_problem, unread_default};
 use queue::Waiting;
 pub use request::sources;
@@ -23,6 +23,7 @@ use worth::Worth;
 
 mod cover;
 mod expire;
+mod failed;
 mod key;
 mod locks;
 mod queue;

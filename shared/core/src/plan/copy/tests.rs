@@ -332,6 +332,17 @@ fn of_a_rule_or_policy_that_is_gone_copies_go_by_their_own_tag() {
     assert_eq!(go(&[60, 70], rule_gone), [70], "the newest stays");
     assert_eq!(go(&[60, 70], policy_gone), [70]);
     assert_eq!(go(&[60, 70], policy_not_given), [0; 0]);
+    // What failed is worth nothing, and remembers nothing any more.
+    let left = |change: fn(&mut Copying)| {
+        let failed = with(failed(9, 1), |it| it.id = snap(9));
+        let mut world = Copying::new(vec![], vec![copy_of(1, 8, 1), failed]);
+        change(&mut world);
+        let plan = world.good_plan();
+        (deleted(&plan), plan.impossible.len())
+    };
+    assert_eq!(left(rule_gone), ([snap(9)].into(), 0));
+    assert_eq!(left(policy_gone), ([snap(9)].into(), 0));
+    assert_eq!(left(policy_not_given), ([].into(), 0));
 }
 
 #[test]
