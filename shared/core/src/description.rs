@@ -20,6 +20,8 @@ pub struct Described {
     pub slot: Slot,
     /// The volume it was made of; `None` where one text stands for a set of snapshots.
     pub volume: Option<VolumeId>,
+    /// The `Name` tag of the volume, or of a set's instance: printable ASCII, and what fits into a description.
+    pub name: Option<String>,
 }
 
 /// `Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z volume: vol-0123… name: web-1`.
@@ -51,8 +53,8 @@ pub fn write(claim: &Claim, volume: Option<&VolumeId>, name: Option<&str>) -> St
 pub fn read(description: &str) -> Option<Described> {
     let (_, rest) = description.split_once(" slot: ")?;
     let (slot, rest) = rest.split_once(' ')?;
-    let mut words = rest.split(' ');
-    let volume = match (words.next()?, words.next()?) {
+    let mut parts = rest.splitn(3, ' ');
+    let volume = match (parts.next()?, parts.next()?) {
         ("volume:", volume) => Some(volume.parse().ok()?),
         ("instance:", instance) => {
             instance.parse::<InstanceId>().ok()?;
@@ -60,7 +62,9 @@ pub fn read(description: &str) -> Option<Described> {
         }
         _ => return None,
     };
-    Some(Described { slot: slot.parse().ok()?, volume })
+    let name = parts.next().and_then(|rest| rest.strip_prefix("name: "));
+    let name = name.map(|name| printable(name).trim().to_owned()).filter(|name| !name.is_empty());
+    Some(Described { slot: slot.parse().ok()?, volume, name })
 }
 
 /// The description of a copy: where it comes from, then what the source said of itself.
@@ -119,7 +123,26 @@ mod tests {
             "Created for policy: daily schedule: nightly slot: 2026-11-22T02:00:00Z \
              instance: i-0123456789abcdef0 name: web"
         );
-        assert_eq!(read(&text), Some(Described { slot: set.slot, volume: None }));
+        let name = Some("web".to_owned());
+        assert_eq!(read(&text), Some(Described { slot: set.slot, volume: None, name }));
+    }
+
+    #[test]
+    fn the_name_is_what_stands_behind_the_volume() {
+        let name = |rest: &str| {
+            let slot =
+                "Copied snap-1 of x. Created for policy: p schedule: s slot: 2026-11-22T02:00:00Z ";
+            read(&format!("{slot}{rest}")).unwrap().name
+        };
+        assert_eq!(name("volume: vol-01234567 name: web 1 name: x").unwrap(), "web 1 name: x");
+        assert_eq!(name("volume: vol-01234567 name: a\u{7}\u{e9}b ").unwrap(), "a ?b");
+        for rest in ["", " ", " name:", " name: ", " name:  ", " alias: web", " names: web"] {
+            assert_eq!(name(&format!("volume: vol-01234567{rest}")), None, "{rest:?}");
+        }
+        assert_eq!(
+            name(&format!("volume: vol-01234567 name: {}", "x".repeat(999))).unwrap().len(),
+            MAX_CHARS
+        );
     }
 
     proptest! {
@@ -133,7 +156,12 @@ mod tests {
             let text = write(&claim(policy, schedule), Some(&volume), name.as_deref());
             prop_assert!(text.chars().count() <= MAX_CHARS);
             let slot = "2026-11-22T02:00:00Z".parse().unwrap();
-            prop_assert_eq!(read(&text), Some(Described { slot, volume: Some(volume) }));
+            let described = read(&text).unwrap();
+            prop_assert_eq!((described.slot, described.volume), (slot, Some(volume)));
+            let told = printable(name.as_deref().unwrap_or_default());
+            let cut = described.name.unwrap_or_default();
+            prop_assert!(told.trim().starts_with(&cut), "{told:?} {cut:?}");
+            prop_assert!(told.trim() == cut || text.len() == MAX_CHARS, "{told:?} {cut:?}");
         }
 
         #[test]

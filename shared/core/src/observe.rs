@@ -17,8 +17,10 @@ use crate::inventory::{Guards, Instance, Key, ScopeInventory, State, Unread, Vol
 use crate::policy::{Policy, Selection, SnapshotPolicy, Zones};
 use crate::tags;
 
+pub use source_tags::source_tags;
 pub use vault::{Vault, Within, vault, within};
 
+mod source_tags;
 mod vault;
 
 /// What was not read, and why.

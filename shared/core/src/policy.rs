@@ -25,7 +25,7 @@ pub struct Policy {
     pub name: String,
     /// `State` is `ENABLED`. A disabled policy is observed and reported, and does nothing.
     pub enabled: bool,
-    /// Accounts and Regions. Empty: the function's own credentials and Region.
+    /// Accounts and Regions. Empty: the function's own credentials and Region. Of an event policy always empty.
     pub targets: Vec<Target>,
     /// `EBS_SNAPSHOT_MANAGEMENT` or `EVENT_BASED_POLICY`.
     pub details: Details,
@@ -266,6 +266,19 @@ pub struct CopyPolicy {
     pub source_regions: Vec<Region>,
     /// One per target Region, or several.
     pub rules: Vec<CopyRule>,
+    /// `Targets`: roles by which the tags of shared snapshots are read, one per account at the most. No Regions: in all.
+    pub readers: Vec<Target>,
+}
+
+impl CopyPolicy {
+    /// The role that reads tags in an owner's Region, if there is one.
+    #[must_use]
+    pub fn reader(&self, owner: &AccountId, region: &Region) -> Option<&Target> {
+        self.readers.iter().find(|target| {
+            target.role_arn.account() == *owner
+                && (target.regions.is_empty() || target.regions.contains(region))
+        })
+    }
 }
 
 /// One `CrossRegionCopy` entry.
@@ -284,7 +297,8 @@ pub struct CopyRule {
     pub cmk_arn: Option<KmsKeyArn>,
     /// Which copies stay, per source volume; an age counts from the copy's own start. `None`: all of them, for ever.
     pub retain: Option<RetainRule>,
-    /// Copy the source snapshot's tags. Snapshot policies only: tags of another account's snapshot are invisible.
+    /// Copy the source snapshot's tags; of another account's, as far as its read role tells them, and without one the
+    /// name in its description.
     pub copy_tags: bool,
     /// Further tags for the copy.
     pub tags_to_add: Tags,

@@ -37,6 +37,10 @@ pub const SOURCE_VOLUME: &str = "snapferry:source-volume";
 /// On a copy: `description`, where not EC2 but the source's description told the volume.
 pub const SOURCE_VOLUME_BY: &str = "snapferry:source-volume-by";
 
+/// Data Lifecycle Manager's own mark, which has no `aws:` in front
+/// ([DLM elements](https://docs.aws.amazon.com/ebs/latest/userguide/dlm-elements.html)).
+pub const DLM_MANAGED: &str = "dlm:managed";
+
 /// EC2 takes 50 tags on a resource
 /// ([Tag restrictions](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)).
 pub const MAX_TAGS: usize = 50;
@@ -233,11 +237,12 @@ pub fn join<T: ToString>(items: &BTreeSet<T>) -> String {
 }
 
 /// The user's tags that may be copied to another resource: `aws:` is reserved to AWS, `snapferry:` to us, and
-/// `room` says how many still fit, in key order.
+/// [`DLM_MANAGED`] would make the copy Data Lifecycle Manager's, which nobody would ever delete. `room` says how many
+/// still fit, in key order.
 #[must_use]
 pub fn copyable(tags: &Tags, room: usize) -> Tags {
     tags.iter()
-        .filter(|(key, _)| !is_reserved(key))
+        .filter(|(key, _)| !is_reserved(key) && *key != DLM_MANAGED)
         .take(room)
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
@@ -256,7 +261,7 @@ pub fn foreign_manager(tags: &Tags) -> Option<&'static str> {
     tags.keys().find_map(|key| {
         if key.starts_with("aws:backup:") {
             Some("AWS Backup")
-        } else if key.starts_with("aws:dlm:") || key == "dlm:managed" {
+        } else if key.starts_with("aws:dlm:") || key == DLM_MANAGED {
             Some("Data Lifecycle Manager")
         } else {
             None
@@ -330,6 +335,7 @@ mod tests {
             ("AWS:x".into(), "1".into()),
             ("aws:backup:source-resource".into(), "1".into()),
             ("snapferry:policy".into(), "forged".into()),
+            ("dlm:managed".into(), "true".into()),
             ("Name".into(), "web".into()),
             ("Owner".into(), "me".into()),
         ]);

@@ -9,6 +9,9 @@ use crate::ec2::{CopySnapshot, LockSnapshot};
 use crate::ids::{AccountId, Region, VolumeId};
 use crate::inventory::VaultInventory;
 use crate::plan::PoliciesInForce;
+use copying::Copying;
+
+mod copying;
 
 /// What the plan is checked against.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +198,7 @@ impl<'a> World<'a> {
             return Err("its policy has no such rule".into());
         }
         let account = &self.facts.inventory.account;
-        for rule in rules {
+        for rule in &rules {
             if rule.target != planned.scope.region || planned.scope.account != *account {
                 return Err(format!(
                     "the rule copies to {}, not to {}",
@@ -223,6 +226,8 @@ impl<'a> World<'a> {
         if request.tags.len() > tags::MAX_TAGS {
             return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
         }
+        let copying = Copying { request, claim: &claim, source, of: copies.of, rules: &rules };
+        copying.explained(self.facts.inventory)?;
         if !planned_already.insert((claim.policy, claim.rule, claim.source_snapshot)) {
             return Err("the same copy is planned twice".into());
         }

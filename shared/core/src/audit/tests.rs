@@ -14,6 +14,7 @@ use crate::testing::{
 
 mod archive;
 mod changes;
+mod copied_tags;
 mod copies;
 mod sets;
 

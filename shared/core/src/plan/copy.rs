@@ -18,7 +18,7 @@ use failed::retry_after;
 use key::{KeyProblem, key_problem, unread_default};
 use queue::Waiting;
 pub use request::sources;
-use request::{claim_of, request_of, subject_of};
+use request::{claim_of, request_of, subject_of, tags_of};
 use worth::Worth;
 
 mod cover;
@@ -74,6 +74,7 @@ struct Copy<'a> {
 /// Rules that make one copy together: those of one name, for the schedules that a source serves.
 struct Rules<'a> {
     policy: &'a Policy,
+    of: Origin<'a>,
     /// Not empty.
     all: Vec<&'a CopyRule>,
     schedules: BTreeSet<String>,
@@ -214,7 +215,8 @@ impl<'a> Draft<'a> {
         if let Some(why) = worth.not_worth(&claim, source, rules, self.request.now) {
             return self.plan.held.push(hold(why));
         }
-        let request = request_of(&claim, source, rules, rule, self.request.now);
+        let of_source = tags_of(self.request.inventory, rules.of, &claim, source);
+        let request = request_of(&claim, source, rules, rule, &of_source, self.request.now);
         let planned = Planned {
             scope: scope.clone(),
             access: self.request.access.clone(),
@@ -338,6 +340,7 @@ impl<'a> Copies<'a> {
             };
             let group = groups.entry(&rule.name).or_insert_with(|| Rules {
                 policy: self.policy,
+                of: self.of,
                 all: Vec::new(),
                 schedules: BTreeSet::new(),
             });

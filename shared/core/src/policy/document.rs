@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::reader::{Issues, Node, Object};
 use self::text::escaped;
-use super::{Details, Policy};
+use super::{CopyPolicy, Details, Policy};
 
 mod copies;
 mod copy_rules;
@@ -21,6 +21,7 @@ mod envelope;
 mod limits;
 mod parts;
 mod reader;
+mod readers;
 mod schedule;
 mod scripts;
 mod simplified;
@@ -130,7 +131,6 @@ struct Found {
 fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
     let (name, valid_name) = name(object, default_name);
     let enabled = enabled(object);
-    let targets = parts::targets(object);
     object.know(&["$schema"]); // an editor's
     let default = default_policy(object);
     let (kind, details) = if let Some(inner) = object.get("PolicyDetails") {
@@ -145,23 +145,24 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
         (None, None)
     };
     let is_copies = kind == Some(Kind::Copies);
-    if is_copies && let Some(node) = object.get("Targets") {
-        node.fail::<()>(TARGETS_OF_COPIES);
-    }
+    let targets = if is_copies { readers::read(object) } else { parts::targets(object) };
+    let details = match (details, targets) {
+        (Some(Details::Copies(details)), Some(readers)) => {
+            let of_owners = object
+                .get("Targets")
+                .is_none_or(|node| readers::of_owners(&node, &readers, &details).is_some());
+            let details = Details::Copies(CopyPolicy { readers, ..details });
+            of_owners.then_some((details, Vec::new()))
+        }
+        (Some(details), Some(targets)) => Some((details, targets)),
+        _ => None,
+    };
     let policy = || {
-        Some(Policy {
-            name: valid_name?,
-            enabled: enabled?,
-            targets: if is_copies { Vec::new() } else { targets? },
-            details: details?,
-        })
+        let (details, targets) = details?;
+        Some(Policy { name: valid_name?, enabled: enabled?, targets, details })
     };
     Found { policy: policy(), name, kind }
 }
-
-/// DLM asks for `ExecutionRoleArn` in every policy, so that one is let stand in an event policy.
-const TARGETS_OF_COPIES: &str = "is not supported by this version of snapferry in an EVENT_BASED_POLICY: \
-    copy-shared-snapshots works with its own role, in its own account";
 
 /// The name to report, and the name if it is one.
 fn name(object: &mut Object<'_>, default_name: &str) -> (String, Option<String>) {

@@ -15,7 +15,7 @@ use crate::execute::Limits;
 use crate::ids::{AccountId, Region};
 use crate::inventory::VaultInventory;
 use crate::observe::{self, Unreadable};
-use crate::plan;
+use crate::plan::{self, copy::Request};
 use crate::policy::Copies;
 use crate::policy::document::Kind;
 use crate::run::Run;
@@ -38,18 +38,20 @@ pub async fn copy<P: Ec2Provider>(
         return Ok(run.finish(documents.into_invalid(Kind::Copies)));
     }
     let in_force = documents.in_force();
-    let vault = observe::vault(provider, &policies, &event.what).await?;
+    let mut vault = observe::vault(provider, &policies, &event.what).await?;
     let copies: Vec<Copies<'_>> =
         policies.iter().map(|(policy, details)| Copies::of_shared(policy, details)).collect();
     let access = Access::default();
-    let mut plan = plan::copy::plan(plan::copy::Request {
-        policies: &copies,
-        within: false,
-        access: &access,
-        in_force: &in_force,
-        inventory: &vault.inventory,
-        now,
-    });
+    let plan_of = |inventory: &VaultInventory| {
+        let in_force = &in_force;
+        let (policies, access) = (copies.as_slice(), &access);
+        plan::copy::plan(Request { policies, within: false, access, in_force, inventory, now })
+    };
+    let mut plan = plan_of(&vault.inventory);
+    // Only what is about to be copied needs its tags. With them, the same plan is made again: they decide nothing.
+    if observe::source_tags(provider, &copies, &plan, &mut vault, limits.scopes).await {
+        plan = plan_of(&vault.inventory);
+    }
     let owners: BTreeSet<&AccountId> =
         policies.iter().flat_map(|(_, details)| &details.owners).collect();
     plan.held.extend(not_shared(&vault.inventory, &event.what, &vault.unreadable, &owners));

@@ -29,5 +29,6 @@ mod vault_keys;
 mod vault_killed;
 mod vault_queue;
 mod vault_storm;
+mod vault_tags;
 mod within;
 mod worlds;

@@ -7,9 +7,9 @@ use crate::action::Subject;
 use crate::description;
 use crate::ec2::CopySnapshot;
 use crate::ids::{Region, Scope};
-use crate::inventory::{ScopeInventory, Snapshot, State};
+use crate::inventory::{ScopeInventory, Snapshot, State, VaultInventory};
 use crate::plan::is_target;
-use crate::policy::{CopyRule, Policy, SnapshotPolicy};
+use crate::policy::{CopyRule, Origin, Policy, SnapshotPolicy, Tags};
 use crate::schedule::Slot;
 use crate::tags::{self, Claim, CopyClaim};
 
@@ -51,12 +51,33 @@ pub(super) fn subject_of(claim: &CopyClaim) -> Subject {
     }
 }
 
-/// Of several rules the copy gets the longest expiry, all tags, and the shortest completion time.
+/// The tags that `CopyTags` copies. Of a shared snapshot, those that it has in its owner's account, where a reader of
+/// the policy has told them; else the name in its description. The tags that this account sees on it are its own.
+pub(super) fn tags_of(
+    inventory: &VaultInventory,
+    of: Origin<'_>,
+    claim: &CopyClaim,
+    source: &Snapshot,
+) -> Tags {
+    let Origin::Shared(details) = of else {
+        return source.tags.clone();
+    };
+    let reader = details.reader(&source.owner, &claim.source_region);
+    if let Some(tags) = reader.and_then(|_| inventory.source_tags.get(&source.id)) {
+        return tags.clone();
+    }
+    let name = description::read(&source.description).and_then(|described| described.name);
+    name.map(|name| ("Name".to_owned(), name)).into_iter().collect()
+}
+
+/// Of several rules the copy gets the longest expiry, all tags, and the shortest completion time. `of_source`: see
+/// [`tags_of`].
 pub(super) fn request_of(
     claim: &CopyClaim,
     source: &Snapshot,
     rules: &Rules<'_>,
     rule: &CopyRule,
+    of_source: &Tags,
     now: Timestamp,
 ) -> CopySnapshot {
     let mut tags = claim.write();
@@ -70,7 +91,7 @@ pub(super) fn request_of(
         tags.extend(rule.tags_to_add.clone());
     }
     if rules.all.iter().any(|rule| rule.copy_tags) {
-        let mut of_source = source.tags.clone();
+        let mut of_source = of_source.clone();
         of_source.retain(|key, _| !tags.contains_key(key));
         let room = tags::MAX_TAGS.saturating_sub(tags.len());
         tags.extend(tags::copyable(&of_source, room));

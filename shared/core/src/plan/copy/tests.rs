@@ -18,6 +18,7 @@ mod keys;
 mod lineage;
 mod locks;
 mod queue;
+mod source_tags;
 mod within;
 
 fn with(mut snapshot: Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot {

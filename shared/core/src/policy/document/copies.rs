@@ -43,6 +43,7 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
         description,
         source_regions: regions,
         rules,
+        readers: Vec::new(), // they stand around the details
     })
 }
 
@@ -137,9 +138,8 @@ fn copy_rule(object: &mut Object<'_>) -> Option<CopyRule> {
     let encryption = object.optional("EncryptionConfiguration", |node| {
         node.members(|object| copy_rules::encryption(object, target.as_ref()))?
     });
+    let copy_tags = object.boolean("CopyTags");
     let common = copy_rules::common(object, OUR_TAGS);
-    object
-        .refuse("CopyTags", "an account cannot read the tags of a snapshot that is shared with it");
     let (encryption, common) = (encryption?.unwrap_or_default(), common?);
     Some(CopyRule {
         name: String::new(), // `name_rules` knows
@@ -148,7 +148,7 @@ fn copy_rule(object: &mut Object<'_>) -> Option<CopyRule> {
         encrypted: encryption.encrypted,
         cmk_arn: encryption.cmk_arn,
         retain: common.retain,
-        copy_tags: false,
+        copy_tags: copy_tags?,
         tags_to_add: common.tags_to_add,
         completion_duration_minutes: common.completion_duration_minutes,
         lock: common.lock,

@@ -34,10 +34,7 @@ fn one_target(
 ) -> Option<Target> {
     let role =
         object.required("RoleArn", "the role to assume").and_then(|node| node.id::<RoleArn>());
-    let external_id = object.optional("ExternalId", |node| {
-        let id = node.string().filter(|id| external_id_is_valid(id));
-        id.map(str::to_owned).or_else(|| node.fail(EXTERNAL_ID))
-    });
+    let external_id = object.optional("ExternalId", |node| external_id(&node));
     let account = role.as_ref().map(RoleArn::account);
     let regions = object.optional("Regions", |node| {
         node.list(100, "Regions", |node| {
@@ -62,6 +59,11 @@ fn one_target(
         external_id: external_id?,
         regions: regions?.unwrap_or_default(),
     })
+}
+
+pub(super) fn external_id(node: &Node<'_>) -> Option<String> {
+    let id = node.string().filter(|id| external_id_is_valid(id));
+    id.map(str::to_owned).or_else(|| node.fail(EXTERNAL_ID))
 }
 
 /// What was found is not shown: it is a secret, and the message goes to logs.

@@ -15,6 +15,7 @@ mod dlm;
 mod forms;
 mod instances;
 mod locks;
+mod readers;
 mod region_copies;
 mod retention;
 mod rules;
@@ -388,17 +389,6 @@ fn names_come_from_the_document_or_from_outside() {
     assert_eq!(name(with(bare(), "/Name", json!("own")), "parameter").unwrap(), "own");
     let err = name(bare(), &"p".repeat(65)).unwrap_err();
     assert_eq!((err.issues.len(), err.issues[0].pointer.as_str()), (1, "/Name"));
-}
-
-#[test]
-fn a_copy_policy_has_no_targets_yet() {
-    let target = json!({ "RoleArn": "arn:aws:iam::333333333333:role/member" });
-    let err = read(&with(copies(), "/Targets", json!([target])), "").unwrap_err();
-    let issue = err.issues[0].to_string();
-    assert!(issue.starts_with("/Targets: is not supported by this version"), "{issue}");
-    let role = json!("arn:aws:iam::333333333333:role/dlm");
-    let read = read(&with(copies(), "/ExecutionRoleArn", role), "").unwrap();
-    assert!(read.targets.is_empty(), "DLM's own role is no target");
 }
 
 #[test]

@@ -419,12 +419,7 @@ fn every_rule_of_a_copy() {
                 json!(2895),
                 "/CompletionDurationMinutes: want 15 to 2880 in steps of 15, found 2895",
             ),
-            (
-                "/CopyTags",
-                json!(true),
-                "/CopyTags: CopyTags is not supported by this version of snapferry: an account \
-                 cannot read the tags of a snapshot that is shared with it",
-            ),
+            ("/CopyTags", json!("yes"), "/CopyTags: want true or false, found \"yes\""),
             ("/Encrypted", json!(true), "/Encrypted: unknown member"),
         ],
     );

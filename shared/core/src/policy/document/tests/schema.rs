@@ -155,7 +155,10 @@ fn rich_copies(document: Value) -> Value {
     let rule =
         rich(snapshots())["PolicyDetails"]["Schedules"][0]["CrossRegionCopyRules"][0].clone();
     let copy = "/PolicyDetails/Actions/0/CrossRegionCopy/0";
-    let members = ["RetainRule", "TagsToAdd", "LockRule", "CompletionDurationMinutes"];
+    let members = ["RetainRule", "TagsToAdd", "LockRule", "CompletionDurationMinutes", "CopyTags"];
+    let reader = "arn:aws:iam::333333333333:role/snapferry-source-reader";
+    let target = json!({ "RoleArn": reader, "ExternalId": "secret", "Regions": ["eu-west-1"] });
+    let document = with(document, "/Targets", json!([target]));
     let parameters = "/PolicyDetails/EventSource/Parameters";
     let document = with(document, &format!("{parameters}/DescriptionRegex"), json!(".*"));
     let document = with(document, &format!("{parameters}/SourceRegions"), json!(["eu-west-1"]));
@@ -171,7 +174,7 @@ const NOT_IN_SCHEMA: [(&str, &[&str]); 8] = [
     ("/PolicyDetails/Schedules/*", &["DeprecateRule"]),
     ("/PolicyDetails/Schedules/*/CreateRule", &["Scripts"]),
     ("/PolicyDetails/Schedules/*/CrossRegionCopyRules/*", &["DeprecateRule", "TargetRegion"]),
-    ("/PolicyDetails/Actions/*/CrossRegionCopy/*", &["CopyTags", "TargetRegion"]),
+    ("/PolicyDetails/Actions/*/CrossRegionCopy/*", &["TargetRegion"]),
     ("/PolicyDetails/CrossRegionCopyTargets/*", &["Target"]),
     ("/PolicyDetails/Exclusions", &["ExcludeBootVolume"]),
     ("/CrossRegionCopyTargets/*", &["Target"]),

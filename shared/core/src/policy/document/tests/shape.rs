@@ -25,9 +25,11 @@ pub(super) struct PolicyDocument {
     description: Option<String>,
     /// A disabled policy is observed and reported, and does nothing.
     state: Option<State>,
-    /// The role of the only target, in the function's own Region. Instead of Targets.
+    /// The role of the only target, in the function's own Region. Instead of Targets. In event-based policies it has no
+    /// effect.
     execution_role_arn: Option<RoleArn>,
-    /// Accounts and Regions to act in. Without them: the function's own. Not in event-based policies.
+    /// Accounts and Regions to act in. Without them: the function's own. In event-based policies: roles that read the
+    /// tags of shared snapshots for CopyTags, at most one in each account of SnapshotOwner (without Regions: for all).
     #[schemars(length(min = 1, max = 1000))]
     targets: Option<Vec<Target>>,
     /// What the policy does.

@@ -65,6 +65,8 @@ struct CrossRegionCopy {
     /// Never fewer completed copies than this of each volume. Default: 1.
     #[schemars(range(min = 1, max = 1000))]
     minimum_count: Option<u32>,
+    /// Copy the snapshot's tags: those that the role of Targets reads, or the name in the description.
+    copy_tags: Option<bool>,
     /// Further tags for the copy.
     #[schemars(length(min = 1, max = 40))]
     tags_to_add: Option<Vec<OwnTag>>,
