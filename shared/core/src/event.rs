@@ -71,6 +71,13 @@ pub enum CopyScope {
     },
     /// These snapshots, in any of the source Regions.
     Ids(BTreeSet<SnapshotId>),
+    /// A copy that has ended well and was a full one, as an event says: whether that had to be.
+    FullCopy {
+        /// Where it is.
+        region: Region,
+        /// Which.
+        copy: SnapshotId,
+    },
     /// An event that is no matter of ours.
     Nothing,
 }
@@ -162,7 +169,23 @@ fn notification(event: &Map<String, Value>) -> Result<CopyScope, InvalidEvent> {
             };
             Ok(CopyScope::One { region, snapshot, owner: None })
         }
+        Some("copySnapshot") if result == "succeeded" && is_full(detail) => {
+            Ok(CopyScope::FullCopy {
+                region: region(event)?, // the destination's
+                copy: arn(event, detail, "snapshot_id")?,
+            })
+        }
         _ => Ok(CopyScope::Nothing),
+    }
+}
+
+/// Whether the event of a copy says that it was not incremental: `"incremental": "false"`, and in older texts
+/// `"Incremental": "False"`.
+fn is_full(detail: &Map<String, Value>) -> bool {
+    match detail.get("incremental").or_else(|| detail.get("Incremental")) {
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("false"),
+        Some(Value::Bool(incremental)) => !incremental,
+        _ => false,
     }
 }
 
@@ -354,6 +377,35 @@ mod tests {
         let event = share(&json!({"event": "copySnapshot", "result": "failed",
                                  "source": "arn:aws:ec2::eu-west-1:snapshot/snap-76543210"}));
         assert_eq!(CopyEvent::parse(&event).unwrap().what, one("eu-west-1", "snap-76543210", None));
+    }
+
+    #[test]
+    fn a_full_copy_is_told_from_an_incremental_one_in_every_published_spelling() {
+        let told = |name: &str, value: Value| {
+            let mut event = share(&json!({
+                "event": "copySnapshot", "result": "succeeded", "transferType": "standard",
+                "snapshot_id": "arn:aws:ec2::us-east-1:snapshot/snap-01234567",
+                "source": "arn:aws:ec2::eu-west-1:snapshot/snap-76543210",
+            }));
+            event["detail"][name] = value;
+            CopyEvent::parse(&event).unwrap().what
+        };
+        let full = CopyScope::FullCopy {
+            region: "us-east-1".parse().unwrap(),
+            copy: "snap-01234567".parse().unwrap(),
+        };
+        for value in [json!("false"), json!("False"), json!(false)] {
+            assert_eq!(told("incremental", value.clone()), full, "{value}");
+            assert_eq!(told("Incremental", value.clone()), full, "{value}");
+        }
+        for value in [json!("true"), json!("True"), json!(true), json!(null), json!(0), json!("")] {
+            assert_eq!(told("incremental", value.clone()), CopyScope::Nothing, "{value}");
+            assert_eq!(told("Incremental", value.clone()), CopyScope::Nothing, "{value}");
+        }
+        let event = share(&json!({"event": "copySnapshot", "result": "succeeded",
+                                  "incremental": "false", "snapshot_id": "vol-1"}));
+        let said = CopyEvent::parse(&event).unwrap_err().to_string();
+        assert!(said.contains("/detail/snapshot_id: want the ARN of a snapshot"), "{said}");
     }
 
     #[test]

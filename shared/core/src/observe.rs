@@ -17,9 +17,11 @@ use crate::inventory::{Guards, Instance, Key, ScopeInventory, State, Unread, Vol
 use crate::policy::{Policy, Selection, SnapshotPolicy, Zones};
 use crate::tags;
 
+pub use full_copy::copies_of_volume;
 pub use source_tags::source_tags;
 pub use vault::{Vault, Within, vault, within};
 
+mod full_copy;
 mod source_tags;
 mod vault;
 

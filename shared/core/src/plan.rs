@@ -13,6 +13,7 @@ use crate::tags::{self, Claim};
 pub mod copy;
 mod create;
 mod fast;
+pub mod full_copy;
 mod keep;
 mod lock;
 mod retain;

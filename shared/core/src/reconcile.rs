@@ -17,6 +17,7 @@ pub use rotate::rotate;
 
 mod aimless;
 mod copy;
+mod full_copy;
 mod gathered;
 mod rotate;
 mod within;

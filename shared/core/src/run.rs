@@ -27,6 +27,8 @@ pub struct Run {
     pub violations: Vec<Violation>,
     /// How many deletions were withheld.
     pub n_withheld: usize,
+    /// For every copy that was a full one without need, its policy. `None`: it is not the function that watches that.
+    pub full_copies: Option<Vec<String>>,
 }
 
 /// How an invocation that somebody has to act on ends.
@@ -131,6 +133,10 @@ impl Run {
             ("ActionsDeferred", json!(count("", OutcomeName::Deferred))),
             ("ActionsFailed", json!(count("", OutcomeName::Failed))),
         ]);
+        if let Some(full) = &self.full_copies {
+            let n = full.iter().filter(|name| of_policy(name)).count();
+            metrics.insert("FullCopies", json!(n));
+        }
         let covered = self.report.coverage.iter().filter(|line| of_policy(&line.policy));
         if let Some(oldest) = covered.filter_map(|line| line.unprotected_minutes).max() {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));

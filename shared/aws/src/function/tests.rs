@@ -265,6 +265,7 @@ fn run(failed: bool) -> Run {
         unreadable: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
+        full_copies: None,
     }
 }
 

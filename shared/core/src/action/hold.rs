@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::ids::{AccountId, Region, VolumeId};
+use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::tags;
 
 /// Why something is not done.
@@ -77,6 +77,8 @@ pub enum Hold {
     DefaultKeyUnread(Region, String),
     /// The source cannot be copied in its state.
     SourceState(String),
+    /// A copy was a full one, though this earlier one was there to build on.
+    FullCopy(SnapshotId),
     /// EC2 said so when it was tried.
     Ec2(String),
 }
@@ -157,6 +159,12 @@ impl fmt::Display for Hold {
                 "copies to {region} go ahead without a look at its key for EBS encryption: {why}"
             ),
             Self::SourceState(state) => write!(f, "the source is {state}"),
+            Self::FullCopy(base) => write!(
+                f,
+                "a full copy, though {base} was there to build on: it takes the time and the space of the whole \
+                 volume; check in this Region whether copies of this volume were deleted, archived or put under \
+                 another key meanwhile"
+            ),
             Self::Ec2(text) => f.write_str(text),
         }
     }

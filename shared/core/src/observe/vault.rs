@@ -137,7 +137,7 @@ fn source_queries<P: Ec2Provider>(
     let mut owners: BTreeMap<Region, BTreeSet<AccountId>> = BTreeMap::new();
     let all_owners = || policies.iter().flat_map(|(_, details)| details.owners.clone());
     let ids = match what {
-        CopyScope::Nothing => return BTreeMap::new(),
+        CopyScope::Nothing | CopyScope::FullCopy { .. } => return BTreeMap::new(),
         CopyScope::One { region, snapshot, .. } => {
             owners.insert(region.clone(), all_owners().collect());
             Some(BTreeSet::from([snapshot.clone()]))

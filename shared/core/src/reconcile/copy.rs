@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::carry_out;
+use super::full_copy::full_copy;
 use super::gathered::Gathered;
 use crate::action::{Held, Hold, Subject};
 use crate::audit;
@@ -35,7 +36,13 @@ pub async fn copy<P: Ec2Provider>(
     let mut run = Gathered::new(event.common.dry_run);
     let policies = documents.copy_policies();
     if event.what == CopyScope::Nothing || policies.is_empty() {
-        return Ok(run.finish(documents.into_invalid(Kind::Copies)));
+        return Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), Vec::new()));
+    }
+    if let CopyScope::FullCopy { region, copy } = &event.what {
+        let done = full_copy(provider, region, copy).await?;
+        let full = done.plan.held.iter().map(|held| held.subject.policy.clone()).collect();
+        run.add(done, now);
+        return Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), full));
     }
     let in_force = documents.in_force();
     let mut vault = observe::vault(provider, &policies, &event.what).await?;
@@ -70,7 +77,12 @@ pub async fn copy<P: Ec2Provider>(
         carry_out(audited, violations, &vault.clients, limits, event.common.dry_run).await;
     done.unreadable = vault.unreadable;
     run.add(done, now);
-    Ok(run.finish(documents.into_invalid(Kind::Copies)))
+    Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), Vec::new()))
+}
+
+/// The metric is there in every run of this function; what there is none of is 0.
+fn watched(run: Run, full_copies: Vec<String>) -> Run {
+    Run { full_copies: Some(full_copies), ..run }
 }
 
 /// What was named and is not there: gone, unshared, or of an owner that no policy wants.

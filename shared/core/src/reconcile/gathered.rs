@@ -98,6 +98,7 @@ impl Gathered {
             unreadable: self.unreadable,
             violations: self.violations,
             n_withheld: self.n_withheld,
+            full_copies: None,
         }
     }
 }

@@ -20,6 +20,7 @@ fn run(report: Report) -> Run {
         unreadable: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
+        full_copies: None,
     }
 }
 
@@ -270,6 +271,13 @@ fn metrics_are_per_policy_and_for_the_function_as_a_whole() {
         }
     }
     assert_eq!((&whole["ScopesUnreadable"], &whole["DeletionsWithheld"]), (&json!(1), &json!(3)));
+    assert_eq!(whole.get("FullCopies"), None, "only where it is watched");
     assert_eq!(p["Policy"], "p");
     assert_eq!(whole.get("Policy"), None);
+    run.full_copies = Some(vec!["q".into(), "gone".into()]);
+    let lines = run.metrics("copy-shared-snapshots", &names, 1_700_000_000_000);
+    let told: Vec<_> = lines.iter().map(|line| line["FullCopies"].as_u64().unwrap()).collect();
+    assert_eq!(told, [2, 0, 1, 0]);
+    let announced = lines[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+    assert!(announced.contains(r#""Name":"FullCopies","Unit":"Count""#), "{announced}");
 }

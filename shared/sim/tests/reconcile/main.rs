@@ -9,6 +9,7 @@
 mod both_functions;
 mod broken_sets;
 mod default_policies;
+mod full_copies;
 mod instances;
 mod isolation;
 mod keep;
