@@ -96,6 +96,29 @@ impl Action {
         matches!(self, Self::DeleteSnapshot(_))
     }
 
+    /// What is sent instead, once, where EC2 has refused this with an error of this kind. It is part of the action, so
+    /// that whoever performs it has nothing to decide.
+    ///
+    /// Only a time-based copy has that: as a standard one, which is later and nothing else. EC2 refuses it where the
+    /// throughput quota is used up
+    /// ([Time-based copies](https://docs.aws.amazon.com/ebs/latest/userguide/time-based-copies.html)), with a code that
+    /// AWS does not tell. Every other limit has a code that means [`ErrorKind::QuotaExceeded`]; a code that nobody
+    /// knows, or one for what a Region does not offer, means [`ErrorKind::Invalid`]. If it was refused for anything
+    /// else, the standard copy is refused likewise.
+    #[must_use]
+    pub fn instead(&self, refused: ErrorKind) -> Option<Self> {
+        let may_be_the_duration = matches!(refused, ErrorKind::QuotaExceeded | ErrorKind::Invalid);
+        match self {
+            Self::CopySnapshot(request) if may_be_the_duration => {
+                request.completion_duration_minutes?;
+                let standard =
+                    CopySnapshot { completion_duration_minutes: None, ..request.clone() };
+                Some(Self::CopySnapshot(standard))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it makes a snapshot, so that sending it twice would make two.
     #[must_use]
     pub fn creates(&self) -> bool {

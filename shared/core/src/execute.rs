@@ -1,5 +1,6 @@
 //! Does what an audited plan says. It makes no choices: bounded concurrency, one outcome per action, and when time
-//! runs out the rest is left for the next run.
+//! runs out the rest is left for the next run. Where an action names what to send instead ([`Action::instead`]), that
+//! is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,8 +124,8 @@ async fn side_by_side<E: Ec2>(
     stream::iter(actions)
         .map(|planned| async move {
             let outcome = match clients.get(&planned.scope.region) {
-                _ if (limits.out_of_time)() => Outcome::Deferred("out of time".into()),
-                Some(ec2) => outcome(&planned.action, perform(ec2, &planned.action).await),
+                _ if (limits.out_of_time)() => Outcome::Deferred(OUT_OF_TIME.into()),
+                Some(ec2) => return one(ec2, planned, limits).await,
                 None => Outcome::Deferred(format!("{} could not be read", planned.scope)),
             };
             Executed { planned, outcome }
@@ -133,6 +134,29 @@ async fn side_by_side<E: Ec2>(
         .collect()
         .await
 }
+
+async fn one<E: Ec2>(ec2: &E, planned: Planned, limits: &Limits<'_>) -> Executed {
+    let done = perform(ec2, &planned.action).await;
+    let instead = match &done {
+        // Nothing has happened.
+        Err(err @ Ec2Error::Refused { kind, .. }) => {
+            planned.action.instead(*kind).map(|it| (it, err.to_string()))
+        }
+        _ => None,
+    };
+    let Some((action, refused)) = instead else {
+        return Executed { outcome: outcome(&planned.action, done), planned };
+    };
+    if (limits.out_of_time)() {
+        return Executed { outcome: Outcome::Deferred(OUT_OF_TIME.into()), planned };
+    }
+    let done = perform(ec2, &action).await;
+    let outcome = outcome(&action, done);
+    let reason = Reason::AsStandardCopy(Box::new(planned.reason), refused);
+    Executed { planned: Planned { action, reason, ..planned }, outcome }
+}
+
+const OUT_OF_TIME: &str = "out of time";
 
 async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Vec<SnapshotId>, Ec2Error> {
     let changed = |()| Vec::new();
@@ -227,7 +251,7 @@ async fn record_shares<E: Ec2>(
                 _ => None,
             };
             let mut failed = match result {
-                None => Some(Outcome::Deferred("out of time".into())),
+                None => Some(Outcome::Deferred(OUT_OF_TIME.into())),
                 Some(Ok(())) => None,
                 Some(Err(err)) if err.kind().passes() => Some(Outcome::Deferred(err.to_string())),
                 Some(Err(err)) => Some(Outcome::Failed(err)),

@@ -22,6 +22,8 @@ pub struct Settings {
     pub archiving_fails: bool,
     /// How many copies into one Region may be pending; EC2's own limit is 20.
     pub copies_at_once: usize,
+    /// How many of them may be time-based: EC2 counts their throughput, not them.
+    pub timed_copies_at_once: usize,
     /// How many snapshots of a Region may be on their way into the archive; EC2's own limit is 25.
     pub archivings_at_once: usize,
     /// How many snapshots of a volume may be in the archive; EC2's own limit is 25.
@@ -45,6 +47,7 @@ impl Default for Settings {
             archiving_takes: SignedDuration::from_hours(1),
             archiving_fails: false,
             copies_at_once: 20,
+            timed_copies_at_once: 20,
             archivings_at_once: 25,
             archived_per_volume: 25,
             fast_restores: 5,
@@ -74,6 +77,8 @@ pub struct Record {
     pub tiering: Option<Tiering>,
     /// What it is a copy of.
     pub copy_of: Option<SnapshotId>,
+    /// The completion duration of a time-based copy.
+    pub completion_duration_minutes: Option<u16>,
     /// When it is no longer pending, and what it is then.
     pub ends: Option<(Timestamp, State, Option<String>)>,
     /// When its way into the archive is over, and whether it gets there.
@@ -91,6 +96,7 @@ impl Record {
             fast_restores: BTreeSet::new(),
             tiering: None,
             copy_of: None,
+            completion_duration_minutes: None,
             ends: None,
             archives: None,
         }

@@ -37,6 +37,8 @@ pub enum Reason {
     NoCopyYet,
     /// The rule wants a copy and there are only failed ones.
     OnlyFailedCopies(SnapshotId),
+    /// As the first says; and it was sent as a standard copy, because EC2 refused the time-based one with the second.
+    AsStandardCopy(Box<Self>, String),
     /// No rule keeps it any more.
     Retention(Expired),
     /// An older good snapshot serves the same slot, or is a copy of the same source by the same rule.
@@ -85,6 +87,12 @@ impl fmt::Display for Reason {
             Self::NoCopyYet => f.write_str("completed and not copied yet"),
             Self::NoCopy => f.write_str("shared with this account and not copied yet"),
             Self::OnlyFailedCopies(id) => write!(f, "the only copy, {id}, ended in error"),
+            Self::AsStandardCopy(reason, refused) => {
+                write!(
+                    f,
+                    "{reason}; sent as a standard copy, as EC2 did not take the time-based one: {refused}"
+                )
+            }
             Self::Retention(expired) => write!(f, "{expired}"),
             Self::NotProtected(None) => {
                 f.write_str("no recent snapshot of the volume by any means")

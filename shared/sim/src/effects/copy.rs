@@ -35,17 +35,7 @@ impl World {
             let what = "CompletionDurationMinutes is 15 to 2880, in steps of 15";
             return refuse(ErrorKind::Invalid, "InvalidParameterValue", what);
         }
-        let in_progress = self
-            .own(scope)
-            .filter(|it| it.copy_of.is_some() && it.snapshot.state == State::Pending)
-            .count();
-        if in_progress >= self.settings.copies_at_once {
-            return refuse(
-                ErrorKind::QuotaExceeded,
-                "ResourceLimitExceeded",
-                "Too many snapshot copies in progress.",
-            );
-        }
+        self.may_copy_more(scope, request)?;
         acceptable(&request.tags, &request.description)?;
         let EbsEncryption { by_default, key: default } = self.ebs_encryption(scope);
         let encrypted = request.encrypted || source.snapshot.encrypted || by_default;
@@ -87,8 +77,29 @@ impl World {
             .saturating_mul(i32::try_from(volume_size_gib).unwrap_or(i32::MAX));
         let ends = (self.settings.copy_takes.saturating_add(by_size), state, message);
         let copy_of = Some(request.source.clone());
-        self.begin(Record { copy_of, ..Record::new(&scope.region, snapshot) }, ends);
+        let completion_duration_minutes = request.completion_duration_minutes;
+        let record = Record::new(&scope.region, snapshot);
+        self.begin(Record { copy_of, completion_duration_minutes, ..record }, ends);
         self.tick();
         Ok(made)
+    }
+
+    fn may_copy_more(&self, scope: &Scope, request: &CopySnapshot) -> Result<(), Refusal> {
+        let in_progress = || {
+            let own = self.own(scope);
+            own.filter(|it| it.copy_of.is_some() && it.snapshot.state == State::Pending)
+        };
+        let full = |what: &str| refuse(ErrorKind::QuotaExceeded, "ResourceLimitExceeded", what);
+        if in_progress().count() >= self.settings.copies_at_once {
+            return full("Too many snapshot copies in progress.");
+        }
+        let timed = in_progress().filter(|it| it.completion_duration_minutes.is_some()).count();
+        if request.completion_duration_minutes.is_some()
+            && timed >= self.settings.timed_copies_at_once
+        {
+            // AWS does not tell the code.
+            return full("The snapshot copy throughput quota is used up.");
+        }
+        Ok(())
     }
 }

@@ -74,3 +74,20 @@ fn what_is_not_there_or_asked_wrongly_is_not_copied() {
     sim.change(&source, |it| it.snapshot.owner = id("555555555555"));
     assert_eq!(refused(there.copy_snapshot(&of_source(&source))), gone);
 }
+
+#[test]
+fn the_throughput_of_timed_copies_is_limited_and_standard_ones_go_on() {
+    let sim = sim();
+    sim.set(|it| it.timed_copies_at_once = 1);
+    let source = snapshot(&sim);
+    let there = by_role(&sim, "us-east-1");
+    let standard = CopySnapshot { completion_duration_minutes: None, ..of_source(&source) };
+    let first = done(there.copy_snapshot(&of_source(&source)));
+    assert_eq!(sim.record(&first).unwrap().completion_duration_minutes, Some(60));
+    let full = because(ErrorKind::QuotaExceeded, "ResourceLimitExceeded");
+    assert_eq!(refused(there.copy_snapshot(&of_source(&source))), full);
+    let second = done(there.copy_snapshot(&standard));
+    assert_eq!(sim.record(&second).unwrap().completion_duration_minutes, None);
+    sim.advance(minutes(20));
+    done(there.copy_snapshot(&of_source(&source)));
+}

@@ -20,6 +20,7 @@ mod servers;
 mod sharing;
 mod support;
 mod tiers;
+mod timed_copies;
 mod twice;
 mod vault;
 mod vault_attacks;
