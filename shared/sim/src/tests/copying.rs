@@ -91,3 +91,38 @@ fn the_throughput_of_timed_copies_is_limited_and_standard_ones_go_on() {
     sim.advance(minutes(20));
     done(there.copy_snapshot(&of_source(&source)));
 }
+
+#[test]
+fn a_copy_takes_as_long_as_its_volume_is_large() {
+    let sim = sim();
+    sim.set(|it| it.copy_takes_per_gib = minutes(2));
+    let volume = sim.volume(&member(), &[]);
+    sim.resize(&volume, 30);
+    let source = done(client(&sim, &member()).create_snapshot(&of(&volume)));
+    sim.advance(minutes(10));
+    let made = done(by_role(&sim, "us-east-1").copy_snapshot(&of_source(&source)));
+    sim.advance(minutes(20 + 2 * 30 - 1));
+    assert_eq!(sim.record(&made).unwrap().snapshot.state, State::Pending);
+    sim.advance(minutes(1));
+    assert_eq!(sim.record(&made).unwrap().snapshot.state, State::Completed);
+}
+
+#[test]
+fn a_key_that_may_only_be_looked_at_fails_a_copy_in_the_end() {
+    let sim = sim();
+    let key = format!("arn:aws:kms:us-east-1:{MEMBER}:key/mine");
+    sim.key(&key, &[]);
+    sim.change_key(&key, |it| {
+        it.look_only.insert(id(MEMBER));
+    });
+    let there = by_role(&sim, "us-east-1");
+    assert_eq!(done(there.describe_key(&key)).state, "Enabled");
+    let mut request = of_source(&snapshot(&sim));
+    request.encrypted = true;
+    request.kms_key = Some(id(&key));
+    let made = done(there.copy_snapshot(&request));
+    sim.advance(minutes(20));
+    let made = sim.record(&made).unwrap().snapshot;
+    assert_eq!(made.state, State::Error);
+    assert_eq!(made.state_message.as_deref(), Some("Given key ID is not accessible"));
+}

@@ -15,129 +15,26 @@ use snapferry_core::report::Status;
 use snapferry_core::run::Run;
 use snapferry_core::schedule::Slot;
 use snapferry_core::tags::{self, CopyClaim, Lineage};
-use snapferry_sim::{Deletion, Lock, Record, Sim, drive, id, interleave};
+use snapferry_sim::{Lock, Record, Sim, drive, id, interleave};
 
 use crate::support::storm::faults;
 use crate::support::vaults::{Copied, assert_quiet, copies, shared, told, vault_policy, volume};
 use crate::support::{
-    HOME, MEMBER, OTHER, VAULT, account, copying, hours, is_good, minutes, mutations, scope, sim,
-    sweep, vault,
+    HOME, MEMBER, OTHER, VAULT, account, copying, hours, minutes, mutations, scope, sim, sweep,
+    vault,
 };
+
+use safety::may_go;
+use steps::{Rule, Step, rules, step};
+
+mod safety;
+mod steps;
 
 const STRANGER: &str = "999999999999";
 const OWNERS: [&str; 3] = [MEMBER, OTHER, STRANGER];
 /// Where sources are.
 const SOURCES: [&str; 2] = [HOME, "eu-west-3"];
 const TARGETS: [&str; 2] = ["eu-west-1", HOME];
-
-/// One `CrossRegionCopy` entry.
-#[derive(Clone, Debug)]
-struct Rule {
-    target: usize,
-    count: Option<usize>,
-    days: Option<i64>,
-    /// `Keep`, so many days.
-    keep: Option<usize>,
-    minimum: usize,
-    locked: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// By which owner, of which volume, where; and who tells the volume: EC2, the description, nobody.
-    Share(usize, usize, usize, u8),
-    /// So many of one volume.
-    Flood(usize, usize),
-    Sweep,
-    SweepsAtOnce(u64),
-    SweepAndDie(usize),
-    /// Of one of the sources.
-    Event(Index),
-    EventsAtOnce(Index, u64),
-    EventAndDie(Index, usize),
-    Advance(i64),
-    /// Chance in 16 that something goes wrong with a call.
-    Faults(u64, u64),
-    Edit(Vec<Rule>),
-    /// The first owner's key can or cannot be used.
-    Key(bool),
-    Withdraw(Index),
-    Delete(Index),
-    Fail(Index),
-    UseByImage(Index),
-    Lock(Index),
-    Free(Index),
-    Double(Index),
-    Remove(Index),
-    Disown(Index),
-}
-
-fn rules() -> impl Strategy<Value = Vec<Rule>> {
-    let rule = (0_usize..2, 0_u8..5, 1_usize..4, 1_i64..4, 1_usize..4, any::<bool>());
-    let rule = rule.prop_map(|(target, kind, count, days, minimum, locked)| Rule {
-        target,
-        count: matches!(kind, 0 | 2).then_some(count),
-        days: matches!(kind, 1 | 2).then_some(days),
-        keep: matches!(kind, 3).then_some(count),
-        minimum,
-        locked: locked && kind == 1,
-    });
-    proptest::collection::vec(rule, 1..4)
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let index = any::<Index>;
-    prop_oneof![
-        10 => (0_usize..3, 0_usize..3, 0_usize..2, 0_u8..4)
-            .prop_map(|(owner, of, at, teller)| Step::Share(owner, of, at, teller)),
-        1 => (0_usize..2, 0_usize..3).prop_map(|(owner, of)| Step::Flood(owner, of)),
-        8 => Just(Step::Sweep),
-        3 => any::<u64>().prop_map(Step::SweepsAtOnce),
-        3 => (0_usize..30).prop_map(Step::SweepAndDie),
-        3 => index().prop_map(Step::Event),
-        3 => (index(), any::<u64>()).prop_map(|(of, seed)| Step::EventsAtOnce(of, seed)),
-        2 => (index(), 0_usize..15).prop_map(|(of, calls)| Step::EventAndDie(of, calls)),
-        12 => (1_i64..30).prop_map(Step::Advance),
-        4 => (any::<u64>(), 0_u64..6).prop_map(|(seed, chance)| Step::Faults(seed, chance)),
-        2 => rules().prop_map(Step::Edit),
-        2 => any::<bool>().prop_map(Step::Key),
-        2 => index().prop_map(Step::Withdraw),
-        1 => index().prop_map(Step::Delete),
-        2 => index().prop_map(Step::Fail),
-        1 => index().prop_map(Step::UseByImage),
-        1 => index().prop_map(Step::Lock),
-        2 => index().prop_map(Step::Free),
-        2 => index().prop_map(Step::Double),
-        1 => index().prop_map(Step::Remove),
-        1 => index().prop_map(Step::Disown),
-    ]
-}
-
-impl Rule {
-    fn document(&self) -> Value {
-        let mut retain = json!({"MinimumCount": self.minimum});
-        if let Some(count) = self.count {
-            retain["Count"] = json!(count);
-        }
-        if let Some(days) = self.days {
-            retain["Interval"] = json!(days);
-            retain["IntervalUnit"] = json!("DAYS");
-        }
-        if let Some(days) = self.keep {
-            retain["Keep"] = json!({"Daily": days});
-        }
-        let mut rule = json!({
-            "Target": TARGETS[self.target], "EncryptionConfiguration": {"Encrypted": false}
-        });
-        if self.count.is_some() || self.days.is_some() || self.keep.is_some() {
-            rule["RetainRule"] = retain;
-        }
-        if self.locked {
-            rule["LockRule"] = json!({"Mode": "GOVERNANCE", "DurationDays": 1});
-        }
-        rule
-    }
-}
 
 type Running<'a> = Pin<Box<dyn Future<Output = Run> + 'a>>;
 
@@ -341,50 +238,7 @@ impl Story {
             assert!(!self.strange.contains(id), "{id} is not ours");
             assert!(!gone.is_locked(self.sim.now()) && gone.image.is_none(), "{id} is needed");
             let claim = CopyClaim::read(&gone.snapshot.tags).expect("what goes is a copy of ours");
-            self.may_go(&deletion, &claim);
-        }
-    }
-
-    fn may_go(&self, deletion: &Deletion, claim: &CopyClaim) {
-        let gone = &deletion.record.snapshot;
-        if gone.state == State::Error {
-            return;
-        }
-        let others: Vec<(&Record, CopyClaim)> = deletion
-            .others
-            .iter()
-            .filter_map(|it| Some((it, CopyClaim::read(&it.snapshot.tags)?)))
-            .filter(|(_, theirs)| of(theirs) == of(claim))
-            .collect();
-        let same = |theirs: &CopyClaim| {
-            (&theirs.rule, &theirs.source_snapshot) == (&claim.rule, &claim.source_snapshot)
-        };
-        let began = |it: &Record| (it.snapshot.start_time, it.snapshot.id.clone());
-        if others
-            .iter()
-            .any(|(it, theirs)| is_good(it) && same(theirs) && began(it) < began(&deletion.record))
-        {
-            return;
-        }
-        assert_eq!(gone.state, State::Completed, "{gone:?}");
-        let completed = others.iter().filter(|(it, _)| it.snapshot.state == State::Completed);
-        let newer: Vec<_> = completed
-            .filter(|(it, theirs)| newness(it, theirs) > newness(&deletion.record, claim))
-            .collect();
-        assert!(!newer.is_empty(), "the newest of its volume: {gone:?}");
-        let Some(rule) = self.rule(&claim.rule) else {
-            let over = tags::expires_at(&gone.tags).is_some_and(|at| at <= self.sim.now());
-            return assert!(over, "its rule is gone, and its time is not over: {gone:?}");
-        };
-        let by_rule = newer.iter().filter(|(_, theirs)| theirs.rule == claim.rule);
-        let sources: BTreeSet<_> = by_rule.map(|(_, theirs)| &theirs.source_snapshot).collect();
-        let n = sources.len();
-        assert!(n >= rule.minimum, "{n} newer than {gone:?} stay, under {rule:?}");
-        assert!(rule.count.is_none_or(|count| n >= count), "{n} newer, under {rule:?}: {gone:?}");
-        assert!(rule.days.is_some() || rule.count.is_some() || rule.keep.is_some(), "for ever");
-        if rule.days.is_some() {
-            let over = tags::expires_at(&gone.tags).is_some_and(|at| at <= self.sim.now());
-            assert!(over, "{gone:?} under {rule:?}");
+            may_go(&deletion, &claim, self.rule(&claim.rule), self.sim.now());
         }
     }
 
@@ -472,18 +326,6 @@ impl Story {
 /// As tags have it.
 fn whole_second(source: &Record) -> Timestamp {
     Slot::new(source.snapshot.start_time).timestamp()
-}
-
-/// The source account and what it is a generation of.
-fn of(claim: &CopyClaim) -> (String, Lineage) {
-    (claim.source_account.to_string(), claim.lineage())
-}
-
-/// When its data were the volume's, then its own start.
-fn newness(record: &Record, claim: &CopyClaim) -> (Timestamp, Timestamp, SnapshotId) {
-    let start = record.snapshot.start_time;
-    let data = claim.source_start.map_or(start, |at| at.min(start));
-    (data, start, record.snapshot.id.clone())
 }
 
 /// The planner and the auditor share no code and never disagree.
