@@ -169,10 +169,12 @@ pub(crate) fn held<'a>(report: &'a Value, id: &str) -> &'a str {
 
 /// Whether nothing was done but looking, since the record was cleared.
 pub(crate) fn only_looked(aws: &LocalAws) -> Result<bool> {
-    let looks = |name: &String| {
-        name.starts_with("Describe") || ["AssumeRole", "GetCallerIdentity"].contains(&name.as_str())
-    };
-    Ok(calls(aws)?.keys().all(looks))
+    Ok(calls(aws)?.keys().all(|name| is_look(name)))
+}
+
+/// Whether the operation changes nothing.
+pub(crate) fn is_look(operation: &str) -> bool {
+    operation.starts_with("Describe") || operation.starts_with("Get") || operation == "AssumeRole"
 }
 
 /// An EC2 call by hand, as the root of the account.

@@ -111,7 +111,7 @@ def identify(call: Call, request: Request) -> Caller:
 def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, Any]) -> Response:
     wait(fault.get("delay"))
     if fault.get("hold") == "before":
-        FAULTS.hold(fault)
+        FAULTS.hold(fault["id"], call)
     if fault.get("drop") == "before":
         return Response(0, drop=True)
     refusal = (
@@ -124,7 +124,7 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
     response = serve(call, request, caller)
     wait(fault.get("delay_after"))
     if fault.get("hold") == "after":
-        FAULTS.hold(fault)
+        FAULTS.hold(fault["id"], call)
     if refusal:  # it took effect, and the answer denies it
         raise refusal
     response.drop = fault.get("drop") == "after"

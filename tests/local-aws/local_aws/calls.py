@@ -160,14 +160,14 @@ class Faults:
                 return dict(fault)
         return None
 
-    def hold(self, call_fault: dict[str, Any]) -> None:
+    def hold(self, which: int, call: Call) -> None:
         """Returns when the fault is cleared."""
         with self._lock:
             for fault in self._armed:
-                if fault["id"] == call_fault["id"]:
-                    fault["held"] = fault.get("held", 0) + 1
+                if fault["id"] == which:
+                    fault["held"] = [*fault.get("held", []), call.action]
             self._lock.notify_all()
-            self._lock.wait_for(lambda: all(f["id"] != call_fault["id"] for f in self._armed))
+            self._lock.wait_for(lambda: all(f["id"] != which for f in self._armed))
 
     def wait_until_held(self, which: int | None, seconds: float) -> None:
         """Until the fault (without `which`: any) holds a call, or is there no more."""

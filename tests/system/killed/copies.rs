@@ -136,7 +136,4 @@ at_every_call! {
     call_20 = 20
     call_21 = 21
     call_22 = 22
-    call_23 = 23
-    call_24 = 24
-    call_25 = 25
 }
