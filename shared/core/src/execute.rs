@@ -85,7 +85,7 @@ pub async fn execute<E: Ec2>(
         executed.extend(side_by_side(wave.into_iter(), clients, limits).await);
     }
     // The record that a share implies is part of the share: only its failure is worth a line of its own.
-    let implied: Vec<Planned> = executed.iter().filter_map(record_of_share).collect();
+    let implied = last_words(executed.iter().filter_map(record_of_share));
     let records = record_shares(implied, clients, limits).await.into_iter();
     executed.extend(records.filter(|record| !matches!(record.outcome, Outcome::Done(_))));
     executed.extend(record_shares(of(is_record).collect(), clients, limits).await);
@@ -216,6 +216,12 @@ fn record_of_share(executed: &Executed) -> Option<Planned> {
         }),
         _ => None,
     }
+}
+
+/// Of several changes of one snapshot the last says who can use it.
+fn last_words(records: impl Iterator<Item = Planned>) -> Vec<Planned> {
+    let by_snapshot = |it: Planned| ((it.scope.clone(), it.subject.snapshot.clone()), it);
+    records.map(by_snapshot).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn record(all: &BTreeSet<AccountId>) -> Tags {

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::chain::Chain;
-use crate::ec2::{Ec2Error, ErrorKind};
+use crate::ec2::{Access, Ec2Error, ErrorKind};
 use crate::ids::{AccountId, InstanceId, Region, Scope, SnapshotId, VolumeId};
 use crate::policy::Tags;
 
@@ -175,6 +175,11 @@ impl From<&Ec2Error> for Unread {
     }
 }
 
+/// What vaults have of the snapshots of one account and Region, by the way into the vault and the vault's Region. An own
+/// snapshot of the vault is in here where its tags say that it is a copy of one of them; what is not looked at has no
+/// entry.
+pub type VaultCopies = BTreeMap<(Access, Region), Result<Vec<Snapshot>, Unread>>;
+
 /// Zones in which snapshots are, or are being made, fast to restore.
 pub type FastRestores = BTreeMap<SnapshotId, BTreeSet<String>>;
 
@@ -204,6 +209,8 @@ pub struct ScopeInventory {
     pub zones: Result<BTreeMap<String, String>, Unread>,
     /// Where a policy has an `ArchiveRule`: what is, or was, on its way to another tier.
     pub tiering: Result<BTreeMap<SnapshotId, Tiering>, Unread>,
+    /// Where a policy has `UnshareWhenCopied`: the vaults' copies.
+    pub vaults: VaultCopies,
 }
 
 /// What is known of one account with all its Regions, where copies are made: the vault, or an account whose policies

@@ -17,10 +17,12 @@ use crate::inventory::{Guards, Instance, Key, ScopeInventory, State, Unread, Vol
 use crate::policy::{Policy, Selection, SnapshotPolicy, Zones};
 use crate::tags;
 
+pub use copied::{Copied, Look, copied};
 pub use full_copy::copies_of_volume;
 pub use source_tags::source_tags;
 pub use vault::{Vault, Within, vault, within};
 
+mod copied;
 mod full_copy;
 mod source_tags;
 mod vault;
@@ -105,6 +107,7 @@ pub async fn scope<E: Ec2>(
         fast_restores,
         zones,
         tiering,
+        vaults: BTreeMap::new(), // looked at once per run, see `copied`
         snapshots,
     })
 }

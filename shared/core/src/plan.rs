@@ -10,6 +10,7 @@ use crate::inventory::{Guards, ScopeInventory, Snapshot};
 use crate::policy::SnapshotPolicy;
 use crate::tags::{self, Claim};
 
+mod copied;
 pub mod copy;
 mod create;
 mod fast;

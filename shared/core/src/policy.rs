@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 
 use jiff::{Span, Timestamp, tz::TimeZone};
 
+use crate::ec2::Access;
 use crate::ids::{AccountId, KmsKeyArn, Region, RoleArn, VolumeId};
 use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
@@ -117,12 +118,23 @@ pub struct Schedule {
     pub archive: Option<ArchiveRule>,
     /// Accounts that every completed snapshot is shared with.
     pub share_with: BTreeSet<AccountId>,
-    /// The sharing ends so long after the snapshot's start. `None`: with the snapshot.
+    /// The sharing ends so long after the snapshot's start. Without this and the next: with the snapshot.
     pub unshare_after: Option<Age>,
+    /// The sharing ends when the vault has copies; `share_with` is the vault alone then, and there is no `unshare_after`.
+    pub unshare_when_copied: Option<UnshareWhenCopied>,
     /// Which snapshots are restored fast, and where.
     pub fast_restore: Option<FastRestoreRule>,
     /// Every snapshot is locked, pending ones too.
     pub lock: Option<LockRule>,
+}
+
+/// `UnshareWhenCopied`: where the source side looks for the vault's copies, instead of trusting a message or a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnshareWhenCopied {
+    /// The way into the vault, to read only. Without a role: the function's own credentials, which are the vault's then.
+    pub access: Access,
+    /// All of these have to hold a completed copy. Not empty.
+    pub regions: BTreeSet<Region>,
 }
 
 /// DLM's `VariableTags` values.

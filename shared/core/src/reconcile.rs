@@ -20,6 +20,7 @@ mod copy;
 mod full_copy;
 mod gathered;
 mod rotate;
+mod vaults;
 mod within;
 
 /// What became of what was looked at together.

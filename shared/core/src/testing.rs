@@ -11,7 +11,7 @@ use crate::action::{Action, Plan, Planned, Reason, Subject};
 use crate::audit::{self, AuditedPlan, Violation};
 use crate::documents::{Content, Documents, Raw};
 use crate::ec2::{Access, CreateSnapshots};
-use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
+use crate::ids::{InstanceId, Region, Scope, SnapshotId, VolumeId};
 use crate::inventory::{
     FastRestores, Guards, Instance, Key, ScopeInventory, Snapshot, State, TargetInventory,
     VaultInventory, Volume,
@@ -216,6 +216,7 @@ impl Rotation {
                 fast_restores: Ok(FastRestores::new()),
                 zones: Ok(BTreeMap::new()),
                 tiering: Ok(BTreeMap::new()),
+                vaults: BTreeMap::new(),
             },
             at: now(),
             now: now(),
@@ -304,6 +305,27 @@ pub(crate) fn copy_of(source: u32, n: u32, hours: i64) -> Snapshot {
         ]),
         ..own(n, "s", 0)
     }
+}
+
+/// `ShareRules` that end when the vault has copies in both Regions.
+pub(crate) fn until_copied() -> Value {
+    json!({"ShareRules": [{"TargetAccounts": [VAULT], "UnshareWhenCopied": {
+        "RoleArn": READER, "Regions": [HOME, AWAY]}}], "RetainRule": {"Count": 9}})
+}
+
+const READER: &str = "arn:aws:iam::222222222222:role/reader";
+
+/// What the reader's look into a Region of the vault finds.
+pub(crate) fn vault_place(region: &str) -> (Access, Region) {
+    (Access { role_arn: Some(id(READER)), external_id: None }, id(region))
+}
+
+/// As [`copy_of`], of the snapshot of so many days ago.
+pub(crate) fn copied(source: u32, n: u32, days: i64) -> Snapshot {
+    let mut copy = copy_of(source, n, 0);
+    let start = tags::instant(now() - SignedDuration::from_hours(24 * days));
+    copy.tags.insert(tags::SOURCE_START_TIME.into(), start);
+    copy
 }
 
 /// What `copy-shared-snapshots` decides from.

@@ -293,6 +293,7 @@ impl Everything {
                 fast_restores: Ok(fast_restores),
                 zones: Ok(zones.collect()),
                 tiering: Ok(self.snapshot_tier_statuses.into_iter().filter_map(tiering).collect()),
+                vaults: BTreeMap::new(),
             },
             all,
         })

@@ -1,10 +1,11 @@
 //! Why something is done.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::ids::SnapshotId;
+use crate::ids::{Region, SnapshotId};
 use crate::tags;
 
 /// Why something is done.
@@ -21,6 +22,8 @@ pub enum Reason {
     NotSharedYet,
     /// `UnshareInterval` was over at that time.
     SharedLongEnough(Timestamp),
+    /// The vault has a completed copy in all of these Regions, which are all that `UnshareWhenCopied` names.
+    Copied(BTreeSet<Region>),
     /// The policy wants it fast to restore.
     NotFastYet,
     /// No `FastRestoreRule` wants it fast to restore any more.
@@ -103,6 +106,7 @@ impl fmt::Display for Reason {
             Self::SharedLongEnough(at) => {
                 write!(f, "UnshareInterval was over at {}", tags::instant(*at))
             }
+            Self::Copied(regions) => write!(f, "copied to {}", and(regions)),
             Self::NotFastYet => f.write_str("FastRestoreRule wants it, and it is not enabled"),
             Self::FastLongEnough => f.write_str("no FastRestoreRule wants it any more"),
             Self::NotLockedYet(until) => {
@@ -124,6 +128,16 @@ impl fmt::Display for Reason {
                 write!(f, "its policy or rule is gone, and it expired at {}", tags::instant(*at))
             }
         }
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn and(regions: &BTreeSet<Region>) -> String {
+    let names: Vec<&str> = regions.iter().map(Region::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        None => String::new(),
     }
 }
 

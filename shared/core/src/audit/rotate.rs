@@ -15,6 +15,7 @@ use crate::schedule::Slot;
 use world::{World, began};
 
 mod changes;
+mod vaults;
 mod world;
 
 /// What the plan is checked against.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::copied::Vaults;
 use super::view::View;
 use super::{PoliciesInForce, create, fast, in_order, lock, retain, share};
 use crate::action::{
@@ -62,6 +63,7 @@ pub(super) struct Set {
 pub(super) struct Draft<'a> {
     pub(super) request: Request<'a>,
     pub(super) own: Vec<Own<'a>>,
+    pub(super) vaults: Vaults<'a>,
     /// The slot of the own snapshot of a volume that began at that time.
     pub(super) slots_by_start: BTreeMap<(&'a VolumeId, Timestamp), Slot>,
     /// How many snapshots of a volume are being made: EC2 counts failed ones too.
@@ -92,6 +94,7 @@ pub fn plan(request: Request<'_>) -> Plan {
     let mut draft = Draft {
         request,
         own,
+        vaults: Vaults::of(request),
         slots_by_start,
         unfinished,
         creating: BTreeSet::new(),

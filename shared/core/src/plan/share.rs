@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::copied::Found;
 use super::rotate::{Draft, Own};
 use crate::action::{Action, Deferred, Hold, Impossible, Planned, Reason, Subject};
 use crate::ec2::ErrorKind;
-use crate::ids::{AccountId, VolumeId};
+use crate::ids::{AccountId, Region, VolumeId};
 use crate::inventory::State;
-use crate::policy::{Policy, SnapshotPolicy};
+use crate::policy::{Policy, Schedule, SnapshotPolicy};
 use crate::tags;
 
 /// What to do about one snapshot.
@@ -48,31 +49,73 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
 }
 
-/// Who is to be able to use a snapshot, and who not any more, with when that ended.
+/// Who is to be able to use a snapshot, and who not any more.
+#[derive(Default)]
 struct Sharing {
     with: BTreeSet<AccountId>,
-    ended: BTreeMap<AccountId, Timestamp>,
+    /// Whoever can use it stays, and nobody is added.
+    left: BTreeSet<AccountId>,
+    ended: BTreeMap<AccountId, Ended>,
+}
+
+/// Why sharing ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    /// `UnshareInterval` was over at that time.
+    At(Timestamp),
+    /// `UnshareWhenCopied` found a copy in all of these Regions.
+    Copied(BTreeSet<Region>),
+}
+
+impl Ended {
+    fn reason(self) -> Reason {
+        match self {
+            Self::At(at) => Reason::SharedLongEnough(at),
+            Self::Copied(regions) => Reason::Copied(regions),
+        }
+    }
 }
 
 impl Sharing {
     /// Where schedules coincide an account stays as long as the longest of them says.
     fn of(draft: &Draft<'_>, details: &SnapshotPolicy, own: &Own<'_>) -> Self {
-        let mut sharing = Self { with: BTreeSet::new(), ended: BTreeMap::new() };
+        let mut sharing = Self::default();
         for schedule in own.claim.schedules.iter().filter_map(|name| details.schedule(name)) {
-            let end = schedule.unshare_after.map(|age| age.after(own.snapshot.start_time));
             let accounts = schedule.share_with.iter();
             for account in accounts.filter(|account| **account != draft.request.scope.account) {
-                match end.filter(|end| *end <= draft.request.now) {
-                    None => drop(sharing.with.insert(account.clone())),
-                    Some(end) => {
-                        let last = sharing.ended.entry(account.clone()).or_insert(end);
-                        *last = (*last).max(end);
-                    }
+                sharing.add(draft, own, schedule, account);
+            }
+        }
+        let Self { with, left, ended } = &mut sharing;
+        ended.retain(|account, _| !with.contains(account) && !left.contains(account));
+        sharing
+    }
+
+    fn add(&mut self, draft: &Draft<'_>, own: &Own<'_>, schedule: &Schedule, account: &AccountId) {
+        let over = schedule.unshare_after.map(|age| age.after(own.snapshot.start_time));
+        let over = over.filter(|at| *at <= draft.request.now).map(Ended::At);
+        let ended = match &schedule.unshare_when_copied {
+            None => over,
+            Some(rule) => match draft.vaults.find(rule, account, own) {
+                Found::Copied => Some(Ended::Copied(rule.regions.clone())),
+                Found::Lacking => None,
+                Found::Leave => {
+                    self.left.insert(account.clone());
+                    return;
+                }
+            },
+        };
+        match ended {
+            None => {
+                self.with.insert(account.clone());
+            }
+            Some(ended) => {
+                let last = self.ended.entry(account.clone()).or_insert_with(|| ended.clone());
+                if *last < ended {
+                    *last = ended;
                 }
             }
         }
-        sharing.ended.retain(|account, _| !sharing.with.contains(account));
-        sharing
     }
 }
 
@@ -93,31 +136,55 @@ fn for_snapshot(
     };
     let missing: BTreeSet<AccountId> =
         sharing.with.iter().filter(|account| !can_use(account)).cloned().collect();
-    let over: BTreeMap<_, _> =
-        sharing.ended.into_iter().filter(|(account, _)| can_use(account)).collect();
-    let all = sharing.with;
-    let mut steps = Vec::new();
-    if let Some(at) = over.values().max() {
-        let all: BTreeSet<AccountId> = all.difference(&missing).cloned().collect();
-        let action = Action::UnshareSnapshot {
-            snapshot: snapshot.id.clone(),
-            accounts: over.keys().cloned().collect(),
-            all,
-        };
-        let reason = Reason::SharedLongEnough(*at);
-        steps.push(Step::Act(draft.planned(action, own.subject(), reason)));
+    let mut all = sharing.with;
+    all.extend(sharing.left.into_iter().filter(can_use));
+    let copied = sharing.ended.values().find(|why| matches!(why, Ended::Copied(_)));
+    let copied = copied.cloned().map(Ended::reason);
+    let mut over: BTreeMap<Ended, BTreeSet<AccountId>> = BTreeMap::new();
+    for (account, why) in sharing.ended.into_iter().filter(|(account, _)| can_use(account)) {
+        over.entry(why).or_default().insert(account);
     }
+    let mut steps = unshare(draft, own, over, &all.difference(&missing).cloned().collect());
     if !missing.is_empty() {
         steps.extend(share(draft, own, missing, all, told));
     } else if steps.is_empty() && snapshot.state == State::Completed {
-        let recorded = snapshot.tags.get(tags::SHARED_WITH);
-        let is_recorded = recorded.map_or(all.is_empty(), |text| *text == tags::join(&all));
-        if !is_recorded {
+        let why = match snapshot.tags.get(tags::SHARED_WITH) {
+            Some(text) => (*text != tags::join(&all)).then_some(Reason::ShareNotRecorded),
+            None if !all.is_empty() => Some(Reason::ShareNotRecorded),
+            None => copied, // or, when the copies are gone, it would pass for one that the vault has never had
+        };
+        if let Some(why) = why {
             let action = Action::RecordShare { snapshot: snapshot.id.clone(), all };
-            steps.push(Step::Act(draft.planned(action, own.subject(), Reason::ShareNotRecorded)));
+            steps.push(Step::Act(draft.planned(action, own.subject(), why)));
         }
     }
     steps
+}
+
+/// One call for those whose time was over, were it not at once, and one for those that have copies; `all` can use it
+/// afterwards.
+fn unshare(
+    draft: &Draft<'_>,
+    own: &Own<'_>,
+    over: BTreeMap<Ended, BTreeSet<AccountId>>,
+    all: &BTreeSet<AccountId>,
+) -> Vec<Step> {
+    let mut calls: Vec<(Ended, BTreeSet<AccountId>)> = Vec::new();
+    for (why, accounts) in over {
+        match (calls.last_mut(), &why) {
+            (Some((last @ Ended::At(_), of_last)), Ended::At(_)) => {
+                *last = why; // the later
+                of_last.extend(accounts);
+            }
+            _ => calls.push((why, accounts)),
+        }
+    }
+    let step = |(why, accounts): (Ended, BTreeSet<AccountId>)| {
+        let snapshot = own.snapshot.id.clone();
+        let action = Action::UnshareSnapshot { snapshot, accounts, all: all.clone() };
+        Step::Act(draft.planned(action, own.subject(), why.reason()))
+    };
+    calls.into_iter().map(step).collect()
 }
 
 fn share(

@@ -14,6 +14,7 @@ use crate::testing::{
 
 mod archive;
 mod concurrency;
+mod copied;
 mod defaults;
 mod fast;
 mod instances;

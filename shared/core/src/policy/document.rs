@@ -24,6 +24,7 @@ mod reader;
 mod readers;
 mod schedule;
 mod scripts;
+mod share;
 mod simplified;
 mod snapshots;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::gathered::Gathered;
-use super::{Done, aimless, carry_out, within};
+use super::{Done, aimless, carry_out, vaults, within};
 use crate::action::{Held, Hold, Plan, Subject};
 use crate::audit;
 use crate::chain::Chain;
@@ -15,8 +15,8 @@ use crate::ec2::{Access, Ec2Error, Ec2Provider, ExternalId};
 use crate::event::RotateEvent;
 use crate::execute::Limits;
 use crate::ids::{Scope, VolumeId};
-use crate::inventory::ScopeInventory;
-use crate::observe::{self, Unreadable};
+use crate::inventory::{ScopeInventory, VaultCopies};
+use crate::observe::{self, Copied, Unreadable};
 use crate::plan;
 use crate::policy::document::Kind;
 use crate::policy::{Policy, SnapshotPolicy};
@@ -44,26 +44,29 @@ pub async fn rotate<P: Ec2Provider>(
             run.hold(scope, Hold::Ec2("no policy targets this scope".into()));
         }
     }
-    let wanted = units
+    let wanted: Vec<Unit<'_>> = units
         .into_iter()
-        .filter(|unit| event.scopes.is_empty() || event.scopes.contains(&unit.scope));
+        .filter(|unit| event.scopes.is_empty() || event.scopes.contains(&unit.scope))
+        .collect();
     let context =
         Context { provider, in_force: &in_force, at, now, limits, dry_run: event.common.dry_run };
     let context = &context;
+    let (copied, looked) = vaults::look(context, &wanted).await?;
+    let copied = &copied;
     let mut done = stream::iter(wanted)
-        .map(|unit| async move { one_scope(context, unit).await })
+        .map(|unit| async move { one_scope(context, unit, copied).await })
         .buffer_unordered(limits.scopes.max(1))
         .collect::<Vec<_>>()
         .await;
     done.sort_by(|a, b| a.scope.cmp(&b.scope));
-    let copied = within::copies(context, &mut done).await;
+    let within = within::copies(context, &mut done).await;
     let is_whole = event.scopes.is_empty();
     let (impossible, held) =
         if is_whole { aimless::find(&policies, &done) } else { Default::default() };
     for unit in done {
         run.add(unit.done, now);
     }
-    for done in copied {
+    for done in within.into_iter().chain([looked]) {
         run.add(done, now);
     }
     run.add(Done { plan: Plan { impossible, held, ..Plan::default() }, ..Done::default() }, now);
@@ -71,10 +74,10 @@ pub async fn rotate<P: Ec2Provider>(
 }
 
 /// One account in one Region, with one way into it.
-struct Unit<'a> {
-    scope: Scope,
+pub(super) struct Unit<'a> {
+    pub(super) scope: Scope,
     access: Access,
-    policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
+    pub(super) policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
 }
 
 pub(super) struct Context<'a, P> {
@@ -124,7 +127,11 @@ pub(super) struct Scoped<'a> {
     pub(super) inventory: Option<ScopeInventory>,
 }
 
-async fn one_scope<'a, P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'a>) -> Scoped<'a> {
+async fn one_scope<'a, P: Ec2Provider>(
+    context: &Context<'_, P>,
+    unit: Unit<'a>,
+    copied: &Copied,
+) -> Scoped<'a> {
     let mut inventory = None;
     let done = if (context.limits.out_of_time)() {
         let held = Held {
@@ -138,7 +145,7 @@ async fn one_scope<'a, P: Ec2Provider>(context: &Context<'_, P>, unit: Unit<'a>)
             ..Done::default()
         }
     } else {
-        match read_and_do(context, &unit).await {
+        match read_and_do(context, &unit, copied).await {
             Ok((done, seen)) => {
                 inventory = Some(seen);
                 done
@@ -164,9 +171,11 @@ fn not_read(unit: &Unit<'_>, error: Ec2Error) -> Done {
 async fn read_and_do<P: Ec2Provider>(
     context: &Context<'_, P>,
     unit: &Unit<'_>,
+    copied: &Copied,
 ) -> Result<(Done, ScopeInventory), Ec2Error> {
     let ec2 = context.provider.connect(&unit.access, &unit.scope.region).await?;
     let inventory = observe::scope(&ec2, &unit.policies, context.now).await?;
+    let inventory = ScopeInventory { vaults: copied.of(&unit.scope), ..inventory };
     let plan = plan::rotate::plan(plan::rotate::Request {
         scope: &unit.scope,
         access: &unit.access,
@@ -190,7 +199,7 @@ async fn read_and_do<P: Ec2Provider>(
     let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
     let done = carry_out(audited, violations, &clients, context.limits, context.dry_run).await;
     let done = Done { seen: Some(seen(&inventory, &unit.policies)), ..done };
-    Ok((done, inventory))
+    Ok((done, ScopeInventory { vaults: VaultCopies::new(), ..inventory })) // they may be large
 }
 
 /// Which of the volumes that policies name are here, or have been: a snapshot of ours tells.

@@ -22,6 +22,7 @@ mod support;
 mod tiers;
 mod timed_copies;
 mod twice;
+mod unshare;
 mod vault;
 mod vault_attacks;
 mod vault_counts;

@@ -169,6 +169,28 @@ fn the_interval_may_be_changed_or_taken_away() {
 }
 
 #[test]
+fn where_one_loses_it_and_another_gets_it_the_record_names_those_who_have_it() {
+    let sim = sim();
+    let volume = target(&sim);
+    let schedule = |name: &str, rule: Value| json!({"Name": name, "CreateRule": every(24), "RetainRule": {"Count": 6}, "ShareRules": rule});
+    let first = "111111111111";
+    let policy = |more: &[&str]| {
+        let schedules = [
+            schedule("short", rule(&[VAULT], Some(1))),
+            schedule("long", rule(&[&[OTHER], more].concat(), None)),
+        ];
+        [policy("daily", &schedules)]
+    };
+    rotate_for(&sim, &policy(&[]), 1, hours(3));
+    let old = of_volume(&sim, &volume).remove(0);
+    assert_eq!(old.shared_with, accounts(&[VAULT, OTHER]));
+    quiet(&rotate(&sim, &policy(&[first])));
+    let old = sim.record(&old.snapshot.id).unwrap();
+    assert_eq!(old.shared_with, accounts(&[first, OTHER]));
+    assert_eq!(old.snapshot.tags[tags::SHARED_WITH], tags::join(&old.shared_with));
+}
+
+#[test]
 fn an_end_without_an_answer_is_found_done() {
     let sim = sim();
     target(&sim);

@@ -63,9 +63,11 @@ impl World<'_> {
                 return Err(format!("no ShareRules of its policy name {account}"));
             }
             let still = |schedule: &&Schedule| {
-                schedule.unshare_after.is_none_or(|after| {
-                    self.facts.now.duration_since(snapshot.start_time) < at_least(after)
-                })
+                let is_over = schedule.unshare_after.is_some_and(|after| {
+                    self.facts.now.duration_since(snapshot.start_time) >= at_least(after)
+                });
+                let when_copied = schedule.unshare_when_copied.as_ref();
+                !is_over && !when_copied.is_some_and(|it| self.is_copied(snapshot, it, account))
             };
             if let Some(schedule) = sharing.find(|schedule| still(schedule)) {
                 return Err(format!("schedule {} still shares it with {account}", schedule.name));

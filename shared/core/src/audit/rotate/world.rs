@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::Facts;
+use super::vaults::{CopiesBySource, by_source};
 use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::{Policy, SnapshotPolicy};
@@ -37,6 +38,8 @@ pub(super) struct World<'a> {
     pub(super) lines: BTreeMap<Line, Served<'a>>,
     /// As `lines`, in the archive tier.
     pub(super) archived: BTreeMap<Line, Served<'a>>,
+    /// What vaults have.
+    pub(super) copied: CopiesBySource<'a>,
 }
 
 fn line(snapshot: &Snapshot, claim: &Claim, schedule: &str) -> Line {
@@ -58,6 +61,7 @@ impl<'a> World<'a> {
             alike: BTreeMap::new(),
             lines: BTreeMap::new(),
             archived: BTreeMap::new(),
+            copied: by_source(facts),
         };
         world.broken = broken(&facts.inventory.snapshots);
         let mut staying = Vec::new();

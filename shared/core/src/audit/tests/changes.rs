@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use super::rules;
 use crate::action::Action;
 use crate::ec2::LockSnapshot;
+use crate::inventory::{Snapshot, State};
 use crate::policy::LockMode;
 use crate::tags;
 use crate::testing::{
-    HOME, MEMBER, Rotation, VAULT, hours_ago, id, own, plan_of, schedule, scope, snap,
+    AWAY, HOME, MEMBER, Rotation, VAULT, copied, hours_ago, id, own, plan_of, schedule, scope,
+    snap, until_copied, vault_place,
 };
 
 const THIRD: &str = "444444444444";
@@ -156,4 +158,52 @@ fn fast_restores_change_in_zones_that_a_rule_names() {
     let nobody = |zone: &str| format!("no FastRestoreRule of its policy names {zone}");
     assert_eq!(both(1, &["eu-central-1a", "eu-central-1c"]), nobody("eu-central-1c"));
     assert_eq!(both(2, &["eu-central-1b"]), nobody("eu-central-1b"));
+}
+
+#[test]
+fn a_share_ends_for_a_copy_only_where_every_region_of_the_vault_proves_it() {
+    let unshare = |account: &str| Action::UnshareSnapshot {
+        snapshot: snap(1),
+        accounts: [id(account)].into(),
+        all: [].into(),
+    };
+    let in_world = told;
+    let told = |change: &dyn Fn(&mut Snapshot), region: &str| {
+        let mut world = world(&until_copied(), &until_copied());
+        for region in [HOME, AWAY] {
+            world.inventory.vaults.insert(vault_place(region), Ok(vec![copied(1, 101, 3)]));
+        }
+        if let Some(Ok(copies)) = world.inventory.vaults.get_mut(&vault_place(region)) {
+            change(&mut copies[0]);
+        }
+        in_world(&world, unshare(VAULT))
+    };
+    assert_eq!(told(&|_| {}, HOME), "");
+    let still = format!("schedule a still shares it with {VAULT}");
+    for region in [HOME, AWAY] {
+        for (key, value) in [
+            (tags::SOURCE_SNAPSHOT, "snap-00000002"),
+            (tags::SOURCE_ACCOUNT, THIRD),
+            (tags::SOURCE_REGION, AWAY),
+            (tags::SCHEDULE, "a"),
+        ] {
+            let forged = |it: &mut Snapshot| {
+                it.tags.insert(key.into(), value.into());
+            };
+            assert_eq!(told(&forged, region), still, "{key}");
+        }
+        assert_eq!(told(&|it| it.state = State::Pending, region), still);
+        assert_eq!(told(&|it| it.owner = id(MEMBER), region), still);
+        assert_eq!(told(&|it| drop(it.tags.remove(tags::SOURCE_VOLUME)), region), still);
+    }
+    let mut unread = world(&until_copied(), &json!({}));
+    unread.inventory.vaults.insert(vault_place(HOME), Ok(vec![copied(1, 101, 3)]));
+    assert_eq!(in_world(&unread, unshare(VAULT)), still);
+    // Beside a schedule that shares it as long as it lives, a copy ends nothing.
+    let mut beside = world(&until_copied(), &shares(&[VAULT], None));
+    for region in [HOME, AWAY] {
+        beside.inventory.vaults.insert(vault_place(region), Ok(vec![copied(1, 101, 3)]));
+    }
+    let still = format!("schedule b still shares it with {VAULT}");
+    assert_eq!(in_world(&beside, unshare(VAULT)), still);
 }

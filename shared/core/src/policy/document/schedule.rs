@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::reader::Object;
 use super::scripts::Surroundings;
-use super::{INSTANCES, VOLUMES, copy_rules, create, limits, parts, tiers};
-use crate::ids::AccountId;
-use crate::policy::{Age, CopyRule, RetainRule, Schedule, Tags, Variable};
+use super::{INSTANCES, VOLUMES, copy_rules, create, limits, parts, share, tiers};
+use crate::policy::{CopyRule, RetainRule, Schedule, Tags, Variable};
 
 /// What the policy says that bears on its schedules.
 #[derive(Clone, Copy)]
@@ -66,13 +65,13 @@ pub(super) fn read(
     } else if let Some(retain) = &retain {
         same_kind(object, retain, &mut others.kind);
     }
-    let share = share(object, retain.as_ref());
+    let share = share::read(object, retain.as_ref());
     let fast_restore = tiers::fast_restore(object);
     let copies = copy_rules::read(object);
     let lock = limits::lock(object);
     object.refuse("DeprecateRule", "it deprecates AMIs");
     let (name, (tags_to_add, variable_tags)) = (name?, tags?);
-    let (share_with, unshare_after) = share?;
+    let share = share?;
     let mut copies = copies?;
     for rule in &mut copies {
         rule.schedule = Some(name.clone());
@@ -85,8 +84,9 @@ pub(super) fn read(
         create: create?,
         retain: retain?,
         archive: archive?,
-        share_with,
-        unshare_after,
+        share_with: share.with,
+        unshare_after: share.after,
+        unshare_when_copied: share.when_copied,
         fast_restore: fast_restore?,
         lock: lock?,
     };
@@ -173,34 +173,4 @@ fn same_kind(object: &mut Object<'_>, retain: &RetainRule, first: &mut Option<(S
         }
         Some(_) => {}
     }
-}
-
-type Share = (BTreeSet<AccountId>, Option<Age>);
-
-fn share(object: &mut Object<'_>, retain: Option<&RetainRule>) -> Option<Share> {
-    let rules = object.optional("ShareRules", |node| {
-        node.list(1, "share rule (DLM)", |node| node.members(|rule| share_rule(rule, retain))?)
-    });
-    Some(rules?.and_then(|mut rules| rules.pop()).unwrap_or_default())
-}
-
-fn share_rule(object: &mut Object<'_>, retain: Option<&RetainRule>) -> Option<Share> {
-    let after = limits::age_of(object, "UnshareInterval", "UnshareIntervalUnit");
-    let accounts = object
-        .required("TargetAccounts", "at least one account")
-        .and_then(|node| node.list(1000, "accounts", |node| node.account()));
-    let after = after?;
-    if let (Some(after), Some(stays)) = (after, retain.and_then(age_alone))
-        && limits::days(after) >= limits::days(stays)
-    {
-        let stays = limits::shown(stays);
-        let want = format!("less than the {stays} that the snapshots stay (DLM)");
-        return object.missing("UnshareInterval", want);
-    }
-    Some((accounts?.into_iter().collect(), after))
-}
-
-/// The age, where nothing but it keeps a snapshot.
-fn age_alone(retain: &RetainRule) -> Option<Age> {
-    retain.age.filter(|_| retain.count.is_none() && retain.keep.is_none())
 }

@@ -148,6 +148,7 @@ fn schedule(retain: RetainRule, copy_tags: bool) -> Schedule {
         archive: None,
         share_with: BTreeSet::new(),
         unshare_after: None,
+        unshare_when_copied: None,
         fast_restore: None,
         lock: None,
     }

@@ -61,6 +61,7 @@ fn any_value() -> impl Strategy<Value = Value> {
             "TagsToAdd",
             "ShareRules",
             "TargetAccounts",
+            "UnshareWhenCopied",
             "CrossRegionCopy",
             "Target",
             "EncryptionConfiguration",

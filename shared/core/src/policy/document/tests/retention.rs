@@ -129,3 +129,75 @@ fn sharing_ends_before_retention_does() {
         assert_eq!(wrong(&with(document.clone(), &place, more.1)), "");
     }
 }
+
+#[test]
+fn sharing_ends_when_the_vault_has_it_and_one_vault_is_looked_into() {
+    let reader = "arn:aws:iam::222222222222:role/reader";
+    let share = |accounts: &[&str], rule: Value| json!([{ "TargetAccounts": accounts, "UnshareWhenCopied": rule }]);
+    let rule = |role: Value| json!({ "RoleArn": role, "ExternalId": "secret", "Regions": ["eu-west-1", "us-east-1"] });
+    let place = "/PolicyDetails/Schedules/0/ShareRules";
+    let one = &["222222222222"];
+    let document = with(monthly(), place, share(one, rule(json!(reader))));
+    let found = snapshot_policy(&document).schedules.remove(0).unshare_when_copied.unwrap();
+    assert_eq!(found.access.role_arn, Some(reader.parse().unwrap()));
+    assert_eq!(found.access.external_id.unwrap().0, "secret");
+    assert_eq!(crate::tags::join(&found.regions), "eu-west-1,us-east-1");
+    let own = share(one, json!({ "Regions": "eu-west-1" }));
+    let own = snapshot_policy(&with(monthly(), place, own)).schedules.remove(0);
+    assert_eq!(own.unshare_when_copied.unwrap().access, crate::ec2::Access::default());
+    let mut both = share(one, rule(json!(reader)));
+    both[0]["UnshareInterval"] = json!(1);
+    both[0]["UnshareIntervalUnit"] = json!("DAYS");
+    let region = |regions: Value| json!({ "RoleArn": reader, "Regions": regions });
+    let want = "the Regions of the vault that all have to hold a copy";
+    for (rules, expected) in [
+        (share(one, json!({})), String::new()), // absent
+        (
+            both,
+            "/0/UnshareWhenCopied: want either UnshareInterval or UnshareWhenCopied, found both"
+                .to_owned(),
+        ),
+        (
+            share(&["333333333333"], rule(json!(reader))),
+            "/0/TargetAccounts: want 222222222222 beside UnshareWhenCopied, the account of its \
+             RoleArn, found [\"333333333333\"]"
+                .to_owned(),
+        ),
+        (
+            share(&["222222222222", "333333333333"], rule(json!(reader))),
+            "/0/TargetAccounts: want 222222222222 alone beside UnshareWhenCopied: it looks into \
+             one vault, found [\"222222222222\",\"333333333333\"]"
+                .to_owned(),
+        ),
+        (
+            share(&["222222222222", "333333333333"], json!({ "Regions": ["eu-west-1"] })),
+            "/0/TargetAccounts: want one account beside UnshareWhenCopied: it looks into one \
+             vault, found [\"222222222222\",\"333333333333\"]"
+                .to_owned(),
+        ),
+        (
+            share(one, rule(json!(null))),
+            "/0/UnshareWhenCopied/ExternalId: has its place beside RoleArn only".to_owned(),
+        ),
+        (
+            share(one, region(json!([]))),
+            format!("/0/UnshareWhenCopied/Regions: want {want}, found []"),
+        ),
+        (
+            share(one, region(json!(["eu-west-1", "eu-west-1"]))),
+            "/0/UnshareWhenCopied/Regions/1: want each Region once, found \"eu-west-1\"".to_owned(),
+        ),
+        (
+            share(one, json!({ "RoleArn": reader, "Region": "eu-west-1" })),
+            format!(
+                "/0/UnshareWhenCopied/Regions: want {want}, found nothing; \
+                 /0/UnshareWhenCopied/Region: unknown member, did you mean \"Regions\"?"
+            ),
+        ),
+    ] {
+        let found = wrong(&with(monthly(), place, rules.clone()));
+        assert_eq!(found.replace(place, ""), expected, "{rules}");
+    }
+    let shown = format!("{:?}", snapshot_policy(&document));
+    assert!(!shown.contains("secret"), "it is a secret");
+}

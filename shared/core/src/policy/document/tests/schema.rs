@@ -138,6 +138,15 @@ fn rich(mut document: Value) -> Value {
         schedule["ShareRules"] = json!([{
             "TargetAccounts": ["222222222222"], "UnshareInterval": 1, "UnshareIntervalUnit": "DAYS",
         }]);
+        if is_for_instances {
+            schedule["ShareRules"][0] = json!({
+                "TargetAccounts": ["222222222222"],
+                "UnshareWhenCopied": {
+                    "RoleArn": "arn:aws:iam::222222222222:role/reader", "ExternalId": "secret",
+                    "Regions": ["eu-west-1"],
+                },
+            });
+        }
         let zones = if is_for_instances { "AvailabilityZoneIds" } else { "AvailabilityZones" };
         let zone = if is_for_instances { "euc1-az2" } else { "eu-central-1a" };
         schedule["FastRestoreRule"] =

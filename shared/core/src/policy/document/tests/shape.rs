@@ -349,6 +349,24 @@ struct ShareRule {
     #[schemars(range(min = 1, max = 36_500))]
     unshare_interval: Option<u32>,
     unshare_interval_unit: Option<IntervalUnit>,
+    /// The sharing ends when the vault, the only one of TargetAccounts, has completed copies. Instead of
+    /// UnshareInterval.
+    unshare_when_copied: Option<UnshareWhenCopied>,
+}
+
+/// Where to look for the vault's copies.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "PascalCase", deny_unknown_fields)]
+struct UnshareWhenCopied {
+    /// A role of the vault that may describe snapshots. Default: the function's own credentials, where it runs in the
+    /// vault.
+    role_arn: Option<RoleArn>,
+    /// The secret that the role's trust policy asks for.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"), length(min = 2, max = 1224))]
+    external_id: Option<String>,
+    /// The vault's Regions that all have to hold a completed copy.
+    #[schemars(length(min = 1, max = 100))]
+    regions: Vec<Region>,
 }
 
 /// Snapshot lock, from the snapshot's start.
