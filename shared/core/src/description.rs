@@ -48,6 +48,25 @@ pub fn write(claim: &Claim, volume: Option<&VolumeId>, name: Option<&str>) -> St
     printable(&text)
 }
 
+/// The description of a stand-in: that of what it stands in for, from which the vault reads policy, slot and volume. The
+/// volume of a copy being a placeholder, it has to be in there, also where the snapshot is of a set, or where long
+/// names leave no room for it: then the schedule's is cut.
+#[must_use]
+pub fn of_stand_in(description: &str, claim: &Claim, volume: &VolumeId) -> String {
+    let of_set = " instance: i-";
+    let with_volume = description.replacen(of_set, &format!(" volume: {volume}{of_set}"), 1);
+    for text in [printable(description), printable(&with_volume)] {
+        if read(&text).is_some_and(|told| told.volume.as_ref() == Some(volume)) {
+            return text;
+        }
+    }
+    let before = format!("Created for policy: {} schedule: ", claim.policy);
+    let after = format!(" slot: {} volume: {volume}", claim.slot);
+    let room = MAX_CHARS.saturating_sub(before.chars().count() + after.chars().count());
+    let schedule: String = claim.schedule_text().chars().take(room).collect();
+    printable(&format!("{before}{schedule}{after}"))
+}
+
 /// Reads what [`write()`] wrote. `None` for anything else, which any snapshot of another tool is.
 #[must_use]
 pub fn read(description: &str) -> Option<Described> {
@@ -162,6 +181,37 @@ mod tests {
             let cut = described.name.unwrap_or_default();
             prop_assert!(told.trim().starts_with(&cut), "{told:?} {cut:?}");
             prop_assert!(told.trim() == cut || text.len() == MAX_CHARS, "{told:?} {cut:?}");
+        }
+
+        #[test]
+        fn a_stand_in_tells_the_volume_whatever_its_source_told(
+            policy in "[A-Za-z0-9 _.-]{1,64}",
+            schedule in "[0-9A-Za-z _-]{1,200}",
+            name in proptest::option::of("[ -~]{0,300}"),
+            is_set in any::<bool>(),
+            hostile in proptest::option::of("[ -~]{0,255}"),
+        ) {
+            let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
+            let instance = is_set.then(|| "i-0123456789abcdef0".parse().unwrap());
+            let claim = Claim { instance, ..claim(policy, schedule) };
+            let written = write(&claim, (!is_set).then_some(&volume), name.as_deref());
+            // What is cut may still read as an id of eight digits.
+            let told = read(&written).map(|told| told.volume);
+            let is_whole = told == Some((!is_set).then(|| volume.clone()));
+            let source = hostile.unwrap_or_else(|| written.clone());
+            let text = of_stand_in(&source, &claim, &volume);
+            prop_assert!(text.len() <= MAX_CHARS);
+            let told = read(&text).unwrap();
+            prop_assert_eq!(told.volume.as_ref(), Some(&volume));
+            if source == written {
+                prop_assert_eq!(told.slot, claim.slot);
+            }
+            if source == written && is_whole && !is_set {
+                prop_assert_eq!(text, source);
+            } else if source == written && is_whole && written.len() < 200 {
+                let volume = " volume: vol-0123456789abcdef0 instance: i-";
+                prop_assert_eq!(text, source.replacen(" instance: i-", volume, 1));
+            }
         }
 
         #[test]

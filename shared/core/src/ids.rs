@@ -170,6 +170,50 @@ impl KmsKeyArn {
     }
 }
 
+id!(
+    /// A KMS key in whichever way KMS takes it: the name or ARN of an alias, or the id or ARN of a key.
+    KmsKeyId,
+    "a KMS key: alias/<name>, a key id such as 8af79514-350d-4c52-bac8-8985e84171c7, or the ARN of either",
+    |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let name = match parts.as_slice() {
+            ["arn", partition, "kms", region, account, name]
+                if partition.starts_with("aws") && region_is_valid(region)
+                    && account.parse::<AccountId>().is_ok() => name,
+            _ => text,
+        };
+        match (name.strip_prefix("alias/"), name.strip_prefix("key/")) {
+            (Some(alias), _) => alias_is_valid(alias),
+            (None, Some(_)) => text.parse::<KmsKeyArn>().is_ok(),
+            (None, None) => key_id_is_valid(text),
+        }
+    }
+);
+
+impl KmsKeyId {
+    /// Whether it is the alias of an AWS managed key: `aws/` is reserved to those.
+    #[must_use]
+    pub fn is_aws_managed(&self) -> bool {
+        self.0.rsplit(':').next().unwrap_or_default().starts_with("alias/aws/")
+    }
+}
+
+fn alias_is_valid(name: &str) -> bool {
+    (1..=250).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b))
+}
+
+/// A UUID, or that of a multi-Region key.
+fn key_id_is_valid(text: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Some(hex) = text.strip_prefix("mrk-") {
+        return hex.len() == 32 && is_hex(hex);
+    }
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && parts.into_iter().all(is_hex)
+}
+
 fn hex_after(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|hex| {
         (hex.len() == 8 || hex.len() == 17)
@@ -258,6 +302,35 @@ mod tests {
         let key: KmsKeyArn = "arn:aws:kms:eu-west-2:222222222222:key/mrk-1".parse().unwrap();
         assert_eq!(key.region().as_str(), "eu-west-2");
         assert!("arn:aws:kms:eu-west-2:222222222222:alias/x".parse::<KmsKeyArn>().is_err());
+    }
+
+    #[test]
+    fn a_key_may_be_told_in_four_ways() {
+        for good in [
+            "alias/snapferry-share",
+            "arn:aws:kms:eu-west-2:222222222222:alias/snapferry/share_1",
+            "8af79514-350d-4c52-bac8-8985e84171c7",
+            "mrk-1234abcd12ab34cd56ef1234567890ab",
+            "arn:aws-cn:kms:cn-north-1:222222222222:key/mrk-1",
+        ] {
+            assert!(good.parse::<KmsKeyId>().is_ok_and(|key| !key.is_aws_managed()), "{good}");
+        }
+        for aws in ["alias/aws/ebs", "arn:aws:kms:eu-west-2:222222222222:alias/aws/ebs"] {
+            assert!(aws.parse::<KmsKeyId>().unwrap().is_aws_managed());
+        }
+        for bad in [
+            "",
+            "snapferry-share", // an alias without alias/
+            "alias/",
+            "alias/a b",
+            "key/8af79514-350d-4c52-bac8-8985e84171c7",
+            "8af79514",
+            "mrk-1",
+            "arn:aws:kms:eu-west-2:222222222222:8af79514-350d-4c52-bac8-8985e84171c7",
+            "arn:aws:kms::222222222222:alias/x",
+        ] {
+            assert!(bad.parse::<KmsKeyId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

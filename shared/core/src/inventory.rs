@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::chain::Chain;
 use crate::ec2::{Access, Ec2Error, ErrorKind};
-use crate::ids::{AccountId, InstanceId, Region, Scope, SnapshotId, VolumeId};
+use crate::ids::{AccountId, InstanceId, KmsKeyId, Region, Scope, SnapshotId, VolumeId};
 use crate::policy::Tags;
 
 /// A volume as `DescribeVolumes` has it.
@@ -211,6 +211,10 @@ pub struct ScopeInventory {
     pub tiering: Result<BTreeMap<SnapshotId, Tiering>, Unread>,
     /// Where a policy has `UnshareWhenCopied`: the vaults' copies.
     pub vaults: VaultCopies,
+    /// Where something is under an AWS managed key: the keys of `DefaultKeyRescue`.
+    pub rescue_keys: BTreeMap<KmsKeyId, Result<Key, Unread>>,
+    /// Where a snapshot may have to be rescued: copies into the Region that are in progress, whoever began them.
+    pub copies_in_progress: Result<BTreeSet<SnapshotId>, Unread>,
 }
 
 /// What is known of one account with all its Regions, where copies are made: the vault, or an account whose policies

@@ -12,10 +12,12 @@ use tracing::warn;
 
 use crate::chain::Chain;
 use crate::ec2::{Ec2, Ec2Error, InstanceFilter, SnapshotFilter, VolumeFilter};
-use crate::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
-use crate::inventory::{Guards, Instance, Key, ScopeInventory, State, Unread, Volume};
+use crate::ids::{AccountId, InstanceId, KmsKeyId, Scope, SnapshotId, VolumeId};
+use crate::inventory::{Guards, Instance, Key, ScopeInventory, Snapshot, State, Unread, Volume};
 use crate::policy::{Policy, Selection, SnapshotPolicy, Zones};
 use crate::tags;
+
+use vault::in_progress;
 
 pub use copied::{Copied, Look, copied};
 pub use full_copy::copies_of_volume;
@@ -96,6 +98,7 @@ pub async fn scope<E: Ec2>(
         ),
     )
     .await;
+    let (rescue_keys, copies_in_progress) = rescue(ec2, policies, &keys, &snapshots).await;
     Ok(ScopeInventory {
         volumes,
         instances,
@@ -107,6 +110,8 @@ pub async fn scope<E: Ec2>(
         fast_restores,
         zones,
         tiering,
+        rescue_keys,
+        copies_in_progress,
         vaults: BTreeMap::new(), // looked at once per run, see `copied`
         snapshots,
     })
@@ -260,6 +265,32 @@ async fn shared<E: Ec2>(
         shared.insert(account.clone(), ids);
     }
     Ok(shared)
+}
+
+type RescueKeys = BTreeMap<KmsKeyId, Result<Key, Unread>>;
+
+/// What `DefaultKeyRescue` needs to know: nothing, where nothing is under an AWS managed key.
+async fn rescue<E: Ec2>(
+    ec2: &E,
+    policies: &[(&Policy, &SnapshotPolicy)],
+    keys: &BTreeMap<String, Key>,
+    snapshots: &[Snapshot],
+) -> (RescueKeys, Result<BTreeSet<SnapshotId>, Unread>) {
+    let wanted = policies.iter().filter(|(policy, _)| policy.enabled);
+    let wanted: BTreeSet<&KmsKeyId> =
+        wanted.filter_map(|(_, details)| details.default_key_rescue.as_ref()).collect();
+    let is_default = |arn: &String| keys.get(arn).is_some_and(|key| key.aws_managed);
+    if wanted.is_empty() || !keys.keys().any(is_default) {
+        return (RescueKeys::new(), Ok(BTreeSet::new()));
+    }
+    let any = snapshots.iter().any(|it| it.kms_key_id.as_ref().is_some_and(is_default));
+    let looked_up = stream::iter(wanted).map(|id| async move {
+        (id.clone(), ec2.describe_key(id.as_str()).await.map_err(|err| Unread::from(&err)))
+    });
+    let keys = async { looked_up.buffered(4).collect::<Vec<_>>().await };
+    let (keys, in_progress) = join(keys, unless_denied(any, in_progress(ec2))).await;
+    let in_progress = in_progress.map(|all| all.into_iter().map(|copy| copy.id).collect());
+    (keys.into_iter().collect(), in_progress)
 }
 
 /// A key that cannot be read is left out: sharing is tried then, and EC2 says what is wrong.

@@ -17,9 +17,11 @@ mod fast;
 pub mod full_copy;
 mod keep;
 mod lock;
+mod rescue;
 mod retain;
 pub mod rotate;
 mod share;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use crate::ec2::Access;
-use crate::ids::{AccountId, KmsKeyArn, Region, RoleArn, VolumeId};
+use crate::ids::{AccountId, KmsKeyArn, KmsKeyId, Region, RoleArn, VolumeId};
 use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
@@ -63,6 +63,9 @@ pub struct SnapshotPolicy {
     pub schedules: Vec<Schedule>,
     /// `CrossRegionCopyRules` of all schedules, in their order.
     pub copies: Vec<CopyRule>,
+    /// `DefaultKeyRescue.KmsKeyId`: what is under an AWS managed key, which no other account can use, is copied under this
+    /// one, and the copy is shared. An alias may be another key in every account and Region.
+    pub default_key_rescue: Option<KmsKeyId>,
 }
 
 /// What a policy protects.

@@ -41,6 +41,10 @@ pub const SOURCE_VOLUME_BY: &str = "snapferry:source-volume-by";
 /// ([DLM elements](https://docs.aws.amazon.com/ebs/latest/userguide/dlm-elements.html)).
 pub const DLM_MANAGED: &str = "dlm:managed";
 
+/// The rule of a stand-in: a copy in the same account and Region, under a key that other accounts can use, which is shared
+/// in place of its source (`DefaultKeyRescue`). No rule has this name, as rules are called by Regions.
+pub const RESCUE: &str = "rescue";
+
 /// EC2 takes 50 tags on a resource
 /// ([Tag restrictions](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)).
 pub const MAX_TAGS: usize = 50;
@@ -183,6 +187,13 @@ impl CopyClaim {
                 None => None,
             },
         })
+    }
+
+    /// Whether it is no copy that anybody keeps, but stands in for a snapshot of the same account and Region: see
+    /// [`RESCUE`].
+    #[must_use]
+    pub fn stands_in(&self) -> bool {
+        self.rule == RESCUE
     }
 
     /// The tags that say it.

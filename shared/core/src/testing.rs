@@ -217,6 +217,8 @@ impl Rotation {
                 zones: Ok(BTreeMap::new()),
                 tiering: Ok(BTreeMap::new()),
                 vaults: BTreeMap::new(),
+                rescue_keys: BTreeMap::new(),
+                copies_in_progress: Ok(BTreeSet::new()),
             },
             at: now(),
             now: now(),
@@ -326,6 +328,68 @@ pub(crate) fn copied(source: u32, n: u32, days: i64) -> Snapshot {
     let start = tags::instant(now() - SignedDuration::from_hours(24 * days));
     copy.tags.insert(tags::SOURCE_START_TIME.into(), start);
     copy
+}
+
+/// The AWS managed key of the member.
+pub(crate) const SEALED: &str = "arn:aws:kms:eu-central-1:333333333333:key/ebs";
+
+/// What the alias `alias/share` stands for there.
+pub(crate) const RESCUE_KEY: &str = "arn:aws:kms:eu-central-1:333333333333:key/share";
+
+pub(crate) fn cmk(arn: &str) -> Key {
+    Key {
+        arn: arn.to_owned(),
+        aws_managed: arn == SEALED,
+        state: "Enabled".into(),
+        usage: "ENCRYPT_DECRYPT".into(),
+        spec: "SYMMETRIC_DEFAULT".into(),
+    }
+}
+
+/// As [`own`], under the AWS managed key.
+pub(crate) fn sealed(n: u32, days: i64) -> Snapshot {
+    let slot = own(n, "s", days).tags[tags::SLOT].clone();
+    let description =
+        format!("Created for policy: p schedule: s slot: {slot} volume: {} name: web", vol(1));
+    Snapshot { encrypted: true, kms_key_id: Some(SEALED.into()), description, ..own(n, "s", days) }
+}
+
+/// What stands in for a sealed snapshot of so many days ago, completed and begun an hour after it.
+pub(crate) fn stand_in(source: u32, n: u32, days: i64) -> Snapshot {
+    let of = sealed(source, days);
+    Snapshot {
+        id: snap(n),
+        volume_id: id("vol-ffffffff"),
+        start_time: of.start_time + SignedDuration::from_hours(1),
+        kms_key_id: Some(RESCUE_KEY.into()),
+        tags: map(&[
+            (tags::POLICY, "p"),
+            (tags::SCHEDULE, "s"),
+            (tags::SLOT, &of.tags[tags::SLOT]),
+            (tags::RULE, tags::RESCUE),
+            (tags::SOURCE_SNAPSHOT, of.id.as_str()),
+            (tags::SOURCE_ACCOUNT, MEMBER),
+            (tags::SOURCE_REGION, HOME),
+            (tags::SOURCE_VOLUME, vol(1).as_str()),
+            (tags::SOURCE_START_TIME, &tags::instant(of.start_time)),
+        ]),
+        ..of
+    }
+}
+
+/// Policy `p` with a `DefaultKeyRescue`, sealed volume 1, and these snapshots; the vault has nothing.
+pub(crate) fn rescuing(rules: &Value, snapshots: Vec<Snapshot>) -> Rotation {
+    let mut world = Rotation::new(&[schedule("s", rules)], snapshots);
+    world.documents[0]["PolicyDetails"]["DefaultKeyRescue"] = json!({"KmsKeyId": "alias/share"});
+    let inventory = &mut world.inventory;
+    inventory.volumes.get_mut(&vol(1)).unwrap().kms_key_id = Some(SEALED.into());
+    inventory.keys = [SEALED, RESCUE_KEY].map(|arn| (arn.to_owned(), cmk(arn))).into();
+    inventory.rescue_keys.insert(id("alias/share"), Ok(cmk(RESCUE_KEY)));
+    inventory.shared.insert(id(VAULT), BTreeSet::new());
+    for region in [HOME, AWAY] {
+        inventory.vaults.insert(vault_place(region), Ok(Vec::new()));
+    }
+    world
 }
 
 /// What `copy-shared-snapshots` decides from.

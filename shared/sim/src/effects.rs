@@ -169,6 +169,8 @@ impl World {
                 spec: "SYMMETRIC_DEFAULT".into(),
             });
         }
+        let named = self.named(scope, arn);
+        let arn = named.as_deref().unwrap_or(arn);
         match self.keys.get(arn) {
             Some(key) if in_region(arn, scope) => {
                 if owner(arn) == scope.account.as_str() || key.users.contains(&scope.account) {
@@ -183,6 +185,19 @@ impl World {
                 format!("Key '{arn}' does not exist"),
             ),
         }
+    }
+
+    /// The ARN of the key of an alias, by its name or ARN, or of the key of that id.
+    fn named(&self, scope: &Scope, text: &str) -> Option<String> {
+        let name = text.rsplit(':').next().unwrap_or_default();
+        if name.starts_with("alias/") {
+            let owner = if text == name { scope.account.as_str() } else { owner(text) };
+            let is_here = text == name || in_region(text, scope);
+            let scope = Scope { account: owner.parse().ok()?, region: scope.region.clone() };
+            return self.aliases.get(&(scope, name.to_owned())).filter(|_| is_here).cloned();
+        }
+        let own = format!("arn:aws:kms:{}:{}:key/{text}", scope.region, scope.account);
+        self.keys.contains_key(&own).then_some(own)
     }
 
     fn usable(&self, arn: &str, account: &AccountId) -> bool {

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) instances: BTreeMap<InstanceId, (Scope, SimInstance)>,
     pub(crate) snapshots: BTreeMap<SnapshotId, Record>,
     pub(crate) keys: BTreeMap<String, SimKey>,
+    /// By the name, such as `alias/backup`.
+    pub(crate) aliases: BTreeMap<(Scope, String), String>,
     pub(crate) encryption: BTreeMap<Scope, EbsEncryption>,
     pub(crate) disabled: BTreeSet<Scope>,
     pub(crate) locked_out: BTreeSet<AccountId>,
@@ -49,6 +51,7 @@ impl Sim {
             instances: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             keys: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             encryption: BTreeMap::new(),
             disabled: BTreeSet::new(),
             locked_out: BTreeSet::new(),
@@ -185,6 +188,11 @@ impl Sim {
         let users = users.iter().cloned().collect();
         let mut world = self.world();
         world.keys.insert(arn.to_owned(), SimKey { key, users, look_only: BTreeSet::new() });
+    }
+
+    /// Lets the alias, such as `alias/backup`, stand for a key.
+    pub fn alias(&self, scope: &Scope, name: &str, arn: &str) {
+        self.world().aliases.insert((scope.clone(), name.to_owned()), arn.to_owned());
     }
 
     /// Sets EBS encryption by default; without that it is off, and the key is the AWS managed one.

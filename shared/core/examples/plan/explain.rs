@@ -135,8 +135,10 @@ impl Told {
         if copies.is_empty() {
             return; // as the function: without such a policy nothing is looked at
         }
-        let of_copies =
-            |it: &&Snapshot| it.owner == world.account && CopyClaim::read(&it.tags).is_some();
+        let of_copies = |it: &&Snapshot| {
+            let claim = CopyClaim::read(&it.tags);
+            it.owner == world.account && claim.is_some_and(|claim| !claim.stands_in())
+        };
         let mut inventory =
             VaultInventory { sources, ..VaultInventory::new(world.account.clone(), true) };
         for (region, seen) in &world.regions {

@@ -294,6 +294,8 @@ impl Everything {
                 zones: Ok(zones.collect()),
                 tiering: Ok(self.snapshot_tier_statuses.into_iter().filter_map(tiering).collect()),
                 vaults: BTreeMap::new(),
+                rescue_keys: BTreeMap::new(),
+                copies_in_progress: Ok(BTreeSet::new()),
             },
             all,
         })

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{ArchiveOver, Subject};
-use crate::ids::Scope;
+use crate::ids::{Scope, SnapshotId};
 use crate::inventory::State;
 use crate::tags;
 
@@ -60,6 +60,8 @@ pub enum Keeping {
     TwinLeaves,
     /// A copy that failed, while there is none that did not.
     FailedMemory,
+    /// It is shared in place of this one, which no other account can use.
+    StandsIn(SnapshotId),
 }
 
 /// Which of `Keep`'s periods, the so-many-th newest of so many.
@@ -105,6 +107,9 @@ impl fmt::Display for Keeping {
             Self::FailedMemory => f.write_str(
                 "failed, and kept to tell how often it was tried, until there is a good one",
             ),
+            Self::StandsIn(source) => {
+                write!(f, "stands in for {source}, which no other account can use")
+            }
             Self::TwinLeaves => f.write_str("a younger one that is the same leaves first"),
         }
     }

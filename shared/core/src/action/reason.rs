@@ -38,6 +38,10 @@ pub enum Reason {
     NoCopy,
     /// The schedule's rule wants a copy within the account and there is none.
     NoCopyYet,
+    /// It is under the first key, which no other account can use: `DefaultKeyRescue` copies it under the other, to be shared.
+    Rescue(String, String),
+    /// It stood in for a snapshot of which that is true now.
+    StandInOver(&'static str),
     /// The rule wants a copy and there are only failed ones.
     OnlyFailedCopies(SnapshotId),
     /// As the first says; and it was sent as a standard copy, because EC2 refused the time-based one with the second.
@@ -89,6 +93,13 @@ impl fmt::Display for Reason {
             Self::ShareNotRecorded => f.write_str("shared, but its tag does not say so"),
             Self::NoCopyYet => f.write_str("completed and not copied yet"),
             Self::NoCopy => f.write_str("shared with this account and not copied yet"),
+            Self::Rescue(default, key) => {
+                write!(
+                    f,
+                    "under {default}, which no other account can use: copied under {key} to be shared"
+                )
+            }
+            Self::StandInOver(why) => write!(f, "what it stands in for {why}"),
             Self::OnlyFailedCopies(id) => write!(f, "the only copy, {id}, ended in error"),
             Self::AsStandardCopy(reason, refused) => {
                 write!(

@@ -149,8 +149,9 @@ impl<'a> World<'a> {
     }
 
     fn stays(&mut self, region: &'a str, copy: &'a Snapshot) {
-        let Some(claim) = CopyClaim::read(&copy.tags) else {
-            return;
+        let Some(claim) = CopyClaim::read(&copy.tags).filter(|claim| claim.rule != tags::RESCUE)
+        else {
+            return; // what stands in for a snapshot is there for a while only
         };
         let (account, volume) = (claim.source_account.clone(), generation_of(&claim));
         let newness = newness(copy);
@@ -283,6 +284,9 @@ impl<'a> World<'a> {
             CopyClaim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
         if claim.schedules.is_empty() == self.facts.within {
             return Err("it is a copy of the other function".into());
+        }
+        if claim.rule == tags::RESCUE {
+            return Err("it stands in for a snapshot, and rotation drops it".into());
         }
         let policy = self.policy(&claim.policy);
         if policy.is_some_and(|copies| !copies.policy.enabled) {

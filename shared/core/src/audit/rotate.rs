@@ -15,6 +15,7 @@ use crate::schedule::Slot;
 use world::{World, began};
 
 mod changes;
+mod stand_ins;
 mod vaults;
 mod world;
 
@@ -42,6 +43,7 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     let leaving = deleted(&plan);
     let world = World::of(&facts, &leaving);
     let mut created = BTreeSet::new();
+    let mut rescued = BTreeSet::new();
     for (index, planned) in plan.actions.iter().enumerate() {
         if planned.scope != *facts.scope {
             findings.add(planned, "planned for another scope");
@@ -54,8 +56,11 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
             // A creation too many costs money only: it is told, and done.
             Action::CreateSnapshot(request) => world.create(request, &mut created),
             Action::CreateSnapshots(request) => world.create_set(request, &mut created),
-            changing => {
-                let checked = world.change(planned, changing);
+            acting => {
+                let checked = match acting {
+                    Action::CopySnapshot(request) => world.rescue(planned, request, &mut rescued),
+                    changing => world.change(planned, changing),
+                };
                 if checked.is_err() {
                     findings.withheld.insert(index);
                 }
@@ -203,6 +208,9 @@ impl<'a> World<'a> {
         let snapshot = self.by_id.get(id).copied();
         deletable(planned, snapshot, &self.facts.inventory.guards)?;
         let snapshot = snapshot.ok_or("it was not seen in this run")?;
+        if let Some(claim) = self.stand_in(snapshot) {
+            return self.drop_stand_in(snapshot, &claim);
+        }
         let claim =
             Claim::read(&snapshot.tags).ok_or("it does not carry our complete set of tags")?;
         if snapshot.state == State::Error {

@@ -17,6 +17,7 @@ mod changes;
 mod copied_tags;
 mod copies;
 mod sets;
+mod stand_ins;
 
 fn rules((_, violations): &(AuditedPlan, Vec<Violation>)) -> Vec<&str> {
     violations.iter().map(|it| it.rule.as_str()).collect()

@@ -255,7 +255,7 @@ async fn target<E: Ec2>(
 
 /// The volume of a copy is a placeholder, by which others' copies can be told from other pending snapshots
 /// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)).
-async fn in_progress<E: Ec2>(ec2: &E) -> Result<Vec<Snapshot>, Ec2Error> {
+pub(super) async fn in_progress<E: Ec2>(ec2: &E) -> Result<Vec<Snapshot>, Ec2Error> {
     let mut pending = ec2.describe_snapshots(&SnapshotFilter::Pending).await?;
     pending.retain(|snapshot| snapshot.volume_id.is_placeholder());
     Ok(pending)

@@ -14,8 +14,9 @@ use crate::ids::{Region, SnapshotId};
 use crate::inventory::{Snapshot, State, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Origin, Policy};
 use crate::tags::{self, Claim, CopyClaim};
-use failed::retry_after;
-use key::{KeyProblem, key_problem, unread_default};
+pub(super) use failed::{REMEMBERED, message_of, retry_after};
+pub(super) use key::{KeyProblem, unusable};
+use key::{key_problem, unread_default};
 use queue::Waiting;
 pub use request::sources;
 use request::{claim_of, request_of, subject_of, tags_of};
@@ -59,7 +60,9 @@ impl Request<'_> {
     /// What the tags of a copy say, if it is one of this kind that this account made.
     fn claim_of_ours(&self, copy: &Snapshot) -> Option<CopyClaim> {
         let is_ours = |claim: &CopyClaim| {
-            copy.owner == self.inventory.account && claim.schedules.is_empty() != self.within
+            copy.owner == self.inventory.account
+                && !claim.stands_in()
+                && claim.schedules.is_empty() != self.within
         };
         CopyClaim::read(&copy.tags).filter(is_ours)
     }

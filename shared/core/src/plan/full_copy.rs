@@ -13,7 +13,7 @@ use crate::tags::{CopyClaim, Lineage};
 /// build on. `None`: a full copy was due; or it is no copy of ours; or nobody can tell.
 #[must_use]
 pub fn judge<'a>(copy: &Snapshot, of_volume: &'a [Snapshot]) -> Option<(Subject, &'a Snapshot)> {
-    let claim = CopyClaim::read(&copy.tags)?;
+    let claim = CopyClaim::read(&copy.tags).filter(|claim| !claim.stands_in())?;
     if let Lineage::Alone(_) = claim.lineage() {
         return None; // nobody knows of which volume it is
     }
@@ -22,7 +22,9 @@ pub fn judge<'a>(copy: &Snapshot, of_volume: &'a [Snapshot]) -> Option<(Subject,
         it.state == State::Completed
             && (it.start_time, &it.id) < (copy.start_time, &copy.id)
             && CopyClaim::read(&it.tags).is_some_and(|of| {
-                of.source_account == claim.source_account && of.lineage() == claim.lineage()
+                of.source_account == claim.source_account
+                    && of.lineage() == claim.lineage()
+                    && !of.stands_in()
             })
     };
     let earlier = by_age(of_volume.iter().filter(is_earlier));
@@ -93,6 +95,9 @@ mod tests {
         );
         assert_eq!(base(|_, others| tag(&mut others[1], tags::SOURCE_ACCOUNT, VAULT)), Some(7));
         assert_eq!(base(|_, others| drop(others[1].tags.remove(tags::RULE))), Some(7), "disowned");
+        let stands_in = |it: &mut Snapshot| tag(it, tags::RULE, tags::RESCUE);
+        assert_eq!(base(|_, others| stands_in(&mut others[1])), Some(7), "it stands in for one");
+        assert_eq!(base(|copy, _| stands_in(copy)), None, "what stands in is always a full copy");
         let told = |it: &mut Snapshot| tag(it, tags::SOURCE_VOLUME_BY, "description");
         assert_eq!(base(|_, others| told(&mut others[1])), Some(7), "its owner says so");
     }

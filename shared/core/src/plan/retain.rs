@@ -342,7 +342,7 @@ impl Judge<'_> {
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Draft<'_> {
-    fn keep(&mut self, subject: Subject, why: Vec<Keeping>) {
+    pub(super) fn keep(&mut self, subject: Subject, why: Vec<Keeping>) {
         let scope = self.request.scope.clone();
         self.plan.kept.push(Kept { scope, subject, why });
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::copied::Vaults;
 use super::view::View;
-use super::{PoliciesInForce, create, fast, in_order, lock, retain, share};
+use super::{PoliciesInForce, create, fast, in_order, lock, rescue, retain, share};
 use crate::action::{
     Action, Coverage, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject,
 };
@@ -64,6 +64,9 @@ pub(super) struct Draft<'a> {
     pub(super) request: Request<'a>,
     pub(super) own: Vec<Own<'a>>,
     pub(super) vaults: Vaults<'a>,
+    pub(super) stand_ins: rescue::ByName<'a>,
+    /// Snapshots that are to be shared, and are under an AWS managed key of which their policy rescues them.
+    pub(super) to_rescue: BTreeSet<SnapshotId>,
     /// The slot of the own snapshot of a volume that began at that time.
     pub(super) slots_by_start: BTreeMap<(&'a VolumeId, Timestamp), Slot>,
     /// How many snapshots of a volume are being made: EC2 counts failed ones too.
@@ -95,6 +98,8 @@ pub fn plan(request: Request<'_>) -> Plan {
         request,
         own,
         vaults: Vaults::of(request),
+        stand_ins: rescue::stand_ins(request),
+        to_rescue: BTreeSet::new(),
         slots_by_start,
         unfinished,
         creating: BTreeSet::new(),
@@ -120,6 +125,7 @@ pub fn plan(request: Request<'_>) -> Plan {
             lock::plan(&mut draft, policy, details);
         }
     }
+    rescue::plan(&mut draft);
     in_order(&mut draft.plan);
     draft.plan
 }

@@ -21,6 +21,7 @@ mod instances;
 mod keep;
 mod locks;
 mod properties;
+mod rescue;
 mod sets;
 mod sharing;
 mod staying;

@@ -221,20 +221,21 @@ const SIMPLIFIED_MEMBERS: [&str; 6] = [
 ];
 
 /// Default policies do not have them.
-const STANDARD_MEMBERS: [&str; 9] = [
+const STANDARD_MEMBERS: [&str; 10] = [
     "ResourceTypes",
     "ResourceLocations",
     "TargetTags",
     "TargetVolumeIds",
     "ExcludeTags",
     "Schedules",
+    "DefaultKeyRescue",
     "Parameters",
     "EventSource",
     "Actions",
 ];
 
 /// Every member of `PolicyDetails`.
-const DETAILS: [&str; 18] = [
+const DETAILS: [&str; 19] = [
     "PolicyType",
     "PolicyLanguage",
     "ResourceTypes",
@@ -244,6 +245,7 @@ const DETAILS: [&str; 18] = [
     "TargetVolumeIds",
     "ExcludeTags",
     "Schedules",
+    "DefaultKeyRescue",
     "Parameters",
     "EventSource",
     "Actions",

@@ -87,7 +87,8 @@ fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
 /// The copies in a Region that has been read: like all of ours they carry the policy's tag.
 fn target(scope: &Scope, inventory: ScopeInventory) -> TargetInventory {
     let is_copy = |snapshot: &Snapshot| {
-        snapshot.owner == scope.account && CopyClaim::read(&snapshot.tags).is_some()
+        let claim = CopyClaim::read(&snapshot.tags);
+        snapshot.owner == scope.account && claim.is_some_and(|claim| !claim.stands_in())
     };
     TargetInventory {
         copies: inventory.snapshots.into_iter().filter(is_copy).collect(),

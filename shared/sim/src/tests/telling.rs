@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 
-use snapferry_core::ec2::{Ec2, InstanceFilter, SnapshotFilter, VolumeFilter};
+use snapferry_core::ec2::{Ec2, ErrorKind, InstanceFilter, SnapshotFilter, VolumeFilter};
 use snapferry_core::ids::{InstanceId, Scope};
 
-use super::{OTHER, accounts, client, done, member, minutes, names, sim, snapshot};
+use super::{
+    MEMBER, OTHER, accounts, because, client, done, member, minutes, names, refused, sim, snapshot,
+};
 use crate::{InstanceState, id};
 
 #[test]
@@ -87,4 +89,25 @@ fn a_share_ends_as_often_as_it_is_ended() {
     assert_eq!(done(ec2.describe_snapshots(&left)).len(), 1);
     assert_eq!(done(ec2.describe_snapshots(&SnapshotFilter::SharedWith(id(OTHER)))).len(), 0);
     sim.advance(minutes(1));
+}
+
+#[test]
+fn a_key_is_told_by_its_alias_its_id_and_their_arns() {
+    let sim = sim();
+    let arn = format!("arn:aws:kms:eu-central-1:{MEMBER}:key/8af79514-350d-4c52-bac8-8985e84171c7");
+    sim.key(&arn, &[id(OTHER)]);
+    sim.alias(&member(), "alias/share", &arn);
+    let alias_arn = format!("arn:aws:kms:eu-central-1:{MEMBER}:alias/share");
+    let here = client(&sim, &member());
+    for name in ["alias/share", &alias_arn, &arn, "8af79514-350d-4c52-bac8-8985e84171c7"] {
+        assert_eq!(done(here.describe_key(name)).arn, arn, "{name}");
+    }
+    let other = client(&sim, &Scope { account: id(OTHER), ..member() });
+    assert_eq!(done(other.describe_key(&alias_arn)).arn, arn);
+    let not_found = because(ErrorKind::NotFound, "NotFoundException");
+    assert_eq!(refused(other.describe_key("alias/share")), not_found);
+    let away = client(&sim, &Scope { region: id("eu-west-1"), ..member() });
+    for name in ["alias/share", &alias_arn] {
+        assert_eq!(refused(away.describe_key(name)), not_found);
+    }
 }

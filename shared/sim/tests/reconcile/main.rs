@@ -15,6 +15,7 @@ mod isolation;
 mod keep;
 mod never;
 mod protection;
+mod rescue;
 mod retention;
 mod servers;
 mod sharing;

@@ -23,7 +23,15 @@ impl World<'_> {
             _ => return Err("it has no place in the plan of a scope".into()),
         };
         let snapshot = self.by_id.get(id).copied().ok_or("it was not seen in this run")?;
-        let claim = Claim::read(&snapshot.tags).ok_or("it does not carry our tags")?;
+        // What stands in for a snapshot is shared as that would be.
+        let stood_for = self.stand_in(snapshot).map(|claim| self.stood_for(&claim)).transpose()?;
+        let of = stood_for.unwrap_or(snapshot);
+        let is_sharing =
+            matches!(action, Action::ShareSnapshot { .. } | Action::UnshareSnapshot { .. });
+        if stood_for.is_some() && !is_sharing {
+            return Err("it only stands in for a snapshot".into());
+        }
+        let claim = Claim::read(&of.tags).ok_or("it does not carry our tags")?;
         let (_, details) = self
             .policy(&claim.policy)
             .filter(|(policy, _)| policy.enabled)
@@ -35,9 +43,7 @@ impl World<'_> {
         let schedules: Vec<&Schedule> = schedules.collect();
         match action {
             Action::ShareSnapshot { accounts, .. } => shareable(&schedules, accounts),
-            Action::UnshareSnapshot { accounts, .. } => {
-                self.unshareable(snapshot, &schedules, accounts)
-            }
+            Action::UnshareSnapshot { accounts, .. } => self.unshareable(of, &schedules, accounts),
             Action::EnableFastRestore { zones, .. } | Action::DisableFastRestore { zones, .. } => {
                 self.fast(&schedules, zones)
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Facts;
 use super::world::World;
 use crate::ec2::Access;
-use crate::ids::{AccountId, Region};
+use crate::ids::{AccountId, Region, SnapshotId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::UnshareWhenCopied;
 use crate::tags::{self, CopyClaim};
@@ -26,12 +26,30 @@ pub(super) fn by_source<'a>(facts: &Facts<'a>) -> CopiesBySource<'a> {
 }
 
 impl World<'_> {
-    /// Whether the vault has a completed copy of the snapshot in every Region that the rule names.
+    /// Whether the vault has a completed copy of the snapshot, or of what stands in for it, in every Region that the rule
+    /// names.
     pub(super) fn is_copied(
         &self,
         snapshot: &Snapshot,
         rule: &UnshareWhenCopied,
         vault: &AccountId,
+    ) -> bool {
+        let stand_ins = self.stand_ins.get(&snapshot.id).into_iter().flatten();
+        let ids: Vec<&SnapshotId> =
+            stand_ins.map(|it| &it.id).chain(std::iter::once(&snapshot.id)).collect();
+        !rule.regions.is_empty()
+            && rule
+                .regions
+                .iter()
+                .all(|region| ids.iter().any(|id| self.is_in(&rule.access, region, vault, id)))
+    }
+
+    fn is_in(
+        &self,
+        access: &Access,
+        region: &Region,
+        vault: &AccountId,
+        source: &SnapshotId,
     ) -> bool {
         let scope = self.facts.scope;
         let proves = |copy: &&Snapshot| {
@@ -40,15 +58,12 @@ impl World<'_> {
                 && copy.state == State::Completed
                 && !copy.tags.contains_key(tags::SCHEDULE)
                 && claim.is_some_and(|it| {
-                    it.source_snapshot == snapshot.id
+                    it.source_snapshot == *source
                         && it.source_account == scope.account
                         && it.source_region == scope.region
                 })
         };
-        !rule.regions.is_empty()
-            && rule.regions.iter().all(|region| {
-                let copies = self.copied.get(&(&rule.access, region, snapshot.id.as_str()));
-                copies.is_some_and(|copies| copies.iter().any(&proves))
-            })
+        let copies = self.copied.get(&(access, region, source.as_str()));
+        copies.is_some_and(|copies| copies.iter().any(&proves))
     }
 }

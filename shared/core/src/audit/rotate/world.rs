@@ -38,6 +38,10 @@ pub(super) struct World<'a> {
     pub(super) lines: BTreeMap<Line, Served<'a>>,
     /// As `lines`, in the archive tier.
     pub(super) archived: BTreeMap<Line, Served<'a>>,
+    /// What stands in for a snapshot, whatever its state.
+    pub(super) stand_ins: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
+    /// What the plan deletes.
+    pub(super) leaving: BTreeSet<SnapshotId>,
     /// What vaults have.
     pub(super) copied: CopiesBySource<'a>,
 }
@@ -61,12 +65,18 @@ impl<'a> World<'a> {
             alike: BTreeMap::new(),
             lines: BTreeMap::new(),
             archived: BTreeMap::new(),
+            stand_ins: BTreeMap::new(),
+            leaving: leaving.iter().map(|id| (*id).clone()).collect(),
             copied: by_source(facts),
         };
         world.broken = broken(&facts.inventory.snapshots);
         let mut staying = Vec::new();
         for snapshot in &facts.inventory.snapshots {
             world.by_id.insert(&snapshot.id, snapshot);
+            if let Some(claim) = world.stand_in(snapshot) {
+                world.stand_ins.entry(claim.source_snapshot).or_default().push(snapshot);
+                continue;
+            }
             let Some(claim) = Claim::read(&snapshot.tags) else {
                 continue;
             };

@@ -10,7 +10,7 @@ use crate::policy::LockMode;
 use crate::tags;
 use crate::testing::{
     AWAY, Copying, HOME, MEMBER, VAULT, copy_of, hours_ago, id, own, plan_of, schedule, scope,
-    snap, source,
+    snap, source, stand_in,
 };
 
 fn copying(name: &str, more: &Value) -> Value {
@@ -202,4 +202,23 @@ fn a_copy_is_locked_as_its_rule_says() {
     assert_eq!(refused(3, 9, none), "it was not seen in this run");
     let disabled = |it: &mut Copying| it.documents[0]["State"] = json!("DISABLED");
     assert_eq!(refused(1, 9, disabled), "its policy is not in force");
+}
+
+#[test]
+fn what_stands_in_for_a_snapshot_neither_goes_as_a_copy_nor_counts_as_one() {
+    let mut world = world();
+    let target = world.inventory.targets.get_mut(&id(AWAY)).unwrap();
+    let mut old = copy(3, "a");
+    old.tags.insert(tags::EXPIRES_AT.into(), "2026-11-20T00:00:00Z".into());
+    old.tags.insert(tags::RULE.into(), "of-old-1".into());
+    let mut one = stand_in(1, 11, 0);
+    one.tags.insert(tags::EXPIRES_AT.into(), "2026-11-20T00:00:00Z".into());
+    target.copies = vec![old, one];
+    let delete = |n| Action::DeleteSnapshot(snap(n));
+    assert_eq!(told(&world, delete(11)), "it stands in for a snapshot, and rotation drops it");
+    let lost = "nothing newer of its source volume would stay in this Region";
+    assert_eq!(told(&world, delete(103)), lost);
+    let newer = copy(1, "a");
+    world.inventory.targets.get_mut(&id(AWAY)).unwrap().copies.push(newer);
+    assert_eq!(told(&world, delete(103)), "");
 }

@@ -119,16 +119,16 @@ impl Draft<'_> {
 }
 
 /// So many failed copies of one source by one rule are kept until there is a good one.
-const REMEMBERED: usize = 2;
+pub(in crate::plan) const REMEMBERED: usize = 2;
 
 /// When a copy that has failed may be tried again: at once after the first failure, later an hour after the newest
 /// attempt. Without that a key that stays inaccessible, whose failures come back as events, would make us copy in a
 /// circle. `failed` is in order of age.
-pub(super) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
+pub(in crate::plan) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
     let newest = failed.last().filter(|_| failed.len() >= REMEMBERED)?;
     newest.start_time.checked_add(SignedDuration::from_hours(1)).ok()
 }
 
-fn message_of(copy: &Snapshot) -> String {
+pub(in crate::plan) fn message_of(copy: &Snapshot) -> String {
     copy.state_message.clone().unwrap_or_else(|| "no reason given".into())
 }

@@ -7,7 +7,7 @@ use crate::inventory::{AWS_MANAGED_KEY, Key, Snapshot, VaultInventory};
 use crate::policy::CopyRule;
 
 /// Why a rule cannot copy now.
-pub(super) enum KeyProblem {
+pub(in crate::plan) enum KeyProblem {
     /// The next run looks again.
     Passes(String),
     /// Someone has to act.
@@ -127,7 +127,7 @@ fn unreadable(inventory: &VaultInventory, arn: &str, err: &Ec2Error) -> String {
 }
 
 /// What is wrong with the key, and the remedy.
-pub(super) fn unusable(key: &Key) -> Option<(&'static str, String)> {
+pub(in crate::plan) fn unusable(key: &Key) -> Option<(&'static str, String)> {
     match key.state.as_str() {
         "Enabled" => {}
         "Disabled" => {

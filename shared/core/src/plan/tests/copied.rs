@@ -81,6 +81,11 @@ fn only_the_vaults_own_good_copy_of_this_very_snapshot_counts() {
             assert_eq!(actions(&world(false, None, vault).good_plan()), share(), "{n}");
         }
     }
+    // Of the same volume and slot, as the description of any snapshot can say.
+    let mut alike = copied(2, 102, 1);
+    alike.tags.insert(tags::SLOT.into(), own(1, "s", 1).tags[tags::SLOT].clone());
+    let shared = world(true, Some(VAULT), both(&alike));
+    assert_eq!(actions(&shared.good_plan()), [""; 0]);
     let one_region = world(true, Some(VAULT), [vec![copied(1, 101, 1)], vec![]]);
     assert_eq!(actions(&one_region.good_plan()), [""; 0]);
 }

@@ -7,13 +7,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::with;
-use crate::action::{Action, Keeping, Plan, Reason};
+use crate::action::{Action, Hold, Keeping, Plan, Reason};
 use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Guards, Snapshot, State, Tiering, TieringStatus};
-use crate::tags;
+use crate::tags::{self, CopyClaim};
 use crate::testing::{
-    Rotation, actions, at, deleted, held, hours_ago, ins, instance, kept, now, own, schedule, set,
-    snap, vol, volume,
+    AWAY, HOME, Rotation, VAULT, actions, at, copied, deleted, held, hours_ago, id, ins, instance,
+    kept, now, own, rescuing, schedule, sealed, set, snap, stand_in, until_copied, vault_place,
+    vol, volume,
 };
 
 fn retain() -> impl Strategy<Value = Value> {
@@ -220,8 +221,92 @@ fn archives() -> impl Strategy<Value = Rotation> {
     )
 }
 
+/// Policy `p` with a `DefaultKeyRescue`: snapshots with what stands in for them, and a vault that has some of either.
+fn rescues() -> impl Strategy<Value = Rotation> {
+    let share = |more: Value| {
+        let mut rule = json!({"TargetAccounts": [VAULT]});
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([rule])
+    };
+    let rule = prop_oneof![
+        3 => Just(until_copied()["ShareRules"].clone()),
+        1 => Just(share(json!({}))),
+        1 => (1_u32..4).prop_map(move |n| share(json!({"UnshareInterval": n, "UnshareIntervalUnit": "DAYS"}))),
+    ];
+    let record = || proptest::sample::select(vec![None, None, Some(""), Some(VAULT)]);
+    let in_vault = || proptest::collection::vec(any::<bool>(), 2);
+    let one_stand_in = (state(), in_vault(), record(), any::<bool>());
+    let one = (
+        proptest::option::weighted(0.9, state()),
+        proptest::bool::weighted(0.8),
+        record(),
+        in_vault(),
+        any::<bool>(),
+        proptest::collection::vec(one_stand_in, 0..3),
+    );
+    let many = proptest::collection::vec(one, 0..6);
+    let flags = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.9), any::<bool>());
+    (rule, 1_u32..6, many, guards(), presence(), flags).prop_map(
+        |(rule, count, many, guards, presence, (has_member, has_vault, whole))| {
+            let rules = json!({"ShareRules": rule, "RetainRule": {"Count": count}});
+            let mut world = rescuing(&rules, vec![]);
+            if !has_member {
+                world.documents[0]["PolicyDetails"]["DefaultKeyRescue"] = json!(null);
+            }
+            world.whole = whole;
+            world.inventory.guards = Ok(guards);
+            let (mut shared, mut vault) = (BTreeSet::new(), [vec![], vec![]]);
+            let mut copy = |n: u32, days, places: Vec<bool>| {
+                for (copies, _) in vault.iter_mut().zip(places).filter(|(_, is_there)| *is_there) {
+                    copies.push(copied(n, 100 + n, days));
+                }
+            };
+            let tag = |record: Option<&str>| {
+                record.map(|it| (tags::SHARED_WITH.to_owned(), it.to_owned()))
+            };
+            for ((state, is_sealed, record, places, is_shared, ones), n) in
+                many.into_iter().zip(1..)
+            {
+                let days = i64::from(n) - 1;
+                for ((state, places, record, is_shared), m) in ones.into_iter().zip(1..) {
+                    let mut one = stand_in(n, 10 * n + m, days);
+                    one.state = state;
+                    one.start_time += SignedDuration::from_mins(m.into());
+                    one.start_time = one.start_time.min(now());
+                    one.tags.extend(tag(record));
+                    copy(10 * n + m, days, places);
+                    shared.extend(is_shared.then(|| one.id.clone()));
+                    world.inventory.snapshots.push(one);
+                }
+                let mut source = if is_sealed { sealed(n, days) } else { own(n, "s", days) };
+                source.tags.extend(tag(record));
+                copy(n, days, places);
+                shared.extend((is_shared && !is_sealed).then(|| source.id.clone()));
+                let source = state.map(|state| Snapshot { state, ..source });
+                world.inventory.snapshots.extend(source);
+            }
+            world.inventory.shared.insert(id(VAULT), shared);
+            for (region, copies) in [HOME, AWAY].into_iter().zip(vault) {
+                world.inventory.vaults.insert(vault_place(region), Ok(copies));
+            }
+            if !has_vault {
+                world.inventory.vaults.remove(&vault_place(AWAY));
+            }
+            let (is_there, is_target) = presence[0];
+            let volume = world.inventory.volumes.get_mut(&vol(1)).unwrap();
+            if !is_target {
+                volume.tags.clear();
+            }
+            if !is_there {
+                world.inventory.volumes.clear();
+            }
+            world
+        },
+    )
+}
+
 fn worlds() -> impl Strategy<Value = Rotation> {
-    prop_oneof![3 => rotations(), 2 => servers(), 2 => archives()]
+    prop_oneof![3 => rotations(), 2 => servers(), 2 => archives(), 3 => rescues()]
 }
 
 /// Snapshots that are deleted or archived, held, and kept; one that occurs twice is in there twice.
@@ -229,7 +314,9 @@ fn decided(plan: &Plan) -> Vec<SnapshotId> {
     let leaves =
         |action: &Action| matches!(action, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_));
     let leaving = plan.actions.iter().filter(|it| leaves(&it.action)).map(|it| &it.subject);
-    let held = plan.held.iter().map(|it| &it.subject);
+    // That it cannot be shared is told beside.
+    let held =
+        plan.held.iter().filter(|it| !matches!(it.why, Hold::Unshareable(_))).map(|it| &it.subject);
     let kept = plan.kept.iter().map(|it| &it.subject);
     let mut ids: Vec<_> =
         leaving.chain(held).chain(kept).filter_map(|it| it.snapshot.clone()).collect();
@@ -249,7 +336,8 @@ fn sorted(plan: &Plan) -> [Vec<String>; 4] {
 /// The good ones of every volume that stay.
 fn good(world: &Rotation, gone: &BTreeSet<SnapshotId>) -> BTreeMap<VolumeId, usize> {
     let mut good = BTreeMap::new();
-    for it in world.inventory.snapshots.iter().filter(|it| it.state == State::Completed) {
+    let completed = world.inventory.snapshots.iter().filter(|it| it.state == State::Completed);
+    for it in completed.filter(|it| !it.volume_id.is_placeholder()) {
         *good.entry(it.volume_id.clone()).or_default() += usize::from(!gone.contains(&it.id));
     }
     good
@@ -271,6 +359,31 @@ proptest! {
             prop_assert!(n > 0, "{} {:?}", volume, actions(&plan));
         }
         prop_assert_eq!(&world.plan(), &plan);
+        // What stands in for a snapshot goes only where that stays, or something newer, or another, or the vault has it.
+        let gone = deleted(&plan);
+        for it in world.inventory.snapshots.iter().filter(|it| gone.contains(&it.id)) {
+            let Some(claim) = CopyClaim::read(&it.tags).filter(|_| it.state == State::Completed) else {
+                continue;
+            };
+            let stays = |other: &&Snapshot| other.state == State::Completed && !gone.contains(&other.id);
+            let is_left = world.inventory.snapshots.iter().filter(stays).any(|other| {
+                let twin = CopyClaim::read(&other.tags);
+                twin.is_some_and(|twin| twin.source_snapshot == claim.source_snapshot)
+                    || (other.volume_id == vol(1) && Some(other.start_time) >= claim.source_start)
+            });
+            let is_copy = |copy: &Snapshot| copy.tags[tags::SOURCE_SNAPSHOT] == it.id.as_str();
+            let mut places = world.inventory.vaults.values();
+            let has_it = places.len() == 2 && places.all(|it| it.as_ref().unwrap().iter().any(is_copy));
+            prop_assert!(is_left || has_it, "{} {:?}", it.id, actions(&plan));
+        }
+        // A snapshot has one stand-in at the most that is on its way or good.
+        let mut made = BTreeSet::new();
+        for planned in plan.actions.iter().filter(|it| matches!(it.action, Action::CopySnapshot(_))) {
+            let source = planned.subject.source.clone().unwrap();
+            let lives = |it: &&Snapshot| CopyClaim::read(&it.tags).is_some_and(|it| it.source_snapshot == source);
+            prop_assert!(world.inventory.snapshots.iter().filter(lives).all(|it| it.state == State::Error));
+            prop_assert!(made.insert(source));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<CopyPolicy> {
     });
     object.misplaced(
         &[
+            "DefaultKeyRescue",
             "ExcludeTags",
             "Parameters",
             "ResourceTypes",

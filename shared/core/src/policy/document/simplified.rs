@@ -65,6 +65,7 @@ pub(super) fn read<'a>(
             exclude_tags: exclusions.tags,
         },
         exclude_tags: Vec::new(),
+        default_key_rescue: None,
         copies: targets.into_iter().map(|target| copy(target, &retain, copy_tags)).collect(),
         schedules: vec![schedule(retain, copy_tags)],
     })

@@ -3,8 +3,8 @@
 use super::reader::Object;
 use super::schedule::{self, Others, Policywide};
 use super::{INSTANCES, SIMPLIFIED, SIMPLIFIED_MEMBERS, VOLUMES, copy_rules, parts};
-use crate::ids::VolumeId;
-use crate::policy::{Selection, SnapshotPolicy};
+use crate::ids::{KmsKeyId, VolumeId};
+use crate::policy::{Schedule, Selection, SnapshotPolicy};
 
 /// `ResourceTypes`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,17 +34,35 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<SnapshotPolicy> {
             node.members(|object| schedule::read(object, policy, &mut others))?
         })
     });
+    let rescue = object.optional("DefaultKeyRescue", |node| node.members(rescue_key)?);
     resource?;
     locations?;
     let (schedules, copies): (Vec<_>, Vec<_>) = schedules?.into_iter().unzip();
     let mut copies: Vec<_> = copies.into_iter().flatten().collect();
     copy_rules::name_rules(&mut copies);
+    let rescue = rescue?;
+    if rescue.is_some() && schedules.iter().all(|it: &Schedule| it.share_with.is_empty()) {
+        let place =
+            "has its place beside ShareRules only: what is not shared may stay under its key";
+        return object.get("DefaultKeyRescue")?.fail(place);
+    }
     Some(SnapshotPolicy {
         selection: selection?,
         exclude_tags: exclude_tags?.unwrap_or_default(),
         schedules,
         copies,
+        default_key_rescue: rescue,
     })
+}
+
+/// `DefaultKeyRescue`
+fn rescue_key(object: &mut Object<'_>) -> Option<KmsKeyId> {
+    let node = object.required("KmsKeyId", "a KMS key such as alias/snapferry-share")?;
+    let key: KmsKeyId = node.id()?;
+    if key.is_aws_managed() {
+        return node.want("a customer managed key: no other account can use an AWS managed one");
+    }
+    Some(key)
 }
 
 /// DLM asks for it; where it is absent there is only one it can be.

@@ -17,6 +17,7 @@ mod instances;
 mod locks;
 mod readers;
 mod region_copies;
+mod rescue;
 mod retention;
 mod rules;
 mod schedules;

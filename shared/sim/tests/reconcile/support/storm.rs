@@ -139,7 +139,9 @@ pub(crate) fn assert_safe(sim: &Sim) {
         let gone = &deletion.record;
         assert!(gone.image.is_none() && !gone.is_locked(sim.now()), "{gone:?}");
         let tags = &gone.snapshot.tags;
-        if let Some(claim) = CopyClaim::read(tags) {
+        if let Some(claim) = CopyClaim::read(tags).filter(CopyClaim::stands_in) {
+            stand_in_may_go(sim, &deletion, &claim);
+        } else if let Some(claim) = CopyClaim::read(tags) {
             copy_may_go(&deletion, &claim);
         } else {
             let claim = Claim::read(tags).expect("what is deleted carries our tags");
@@ -160,6 +162,28 @@ fn snapshot_may_go(deletion: &Deletion, claim: &Claim) {
         (is_newer && gone.state == State::Completed) || theirs == claim
     };
     let is_left = ours.any(|(it, theirs)| is_good(it) && serves_it(&it.snapshot, &theirs));
+    assert!(is_left, "nothing is left for {gone:?}");
+}
+
+/// What stood in for a snapshot: that is still there, or something newer of the volume, or another stands in, or it was
+/// copied elsewhere.
+fn stand_in_may_go(sim: &Sim, deletion: &Deletion, claim: &CopyClaim) {
+    let gone = &deletion.record.snapshot;
+    let is_left = |it: &snapferry_sim::Record| {
+        let theirs = CopyClaim::read(&it.snapshot.tags);
+        let is_twin = theirs.is_some_and(|it| {
+            (it.stands_in(), &it.source_snapshot) == (true, &claim.source_snapshot)
+        });
+        let is_newer = it.snapshot.volume_id == claim.source_volume
+            && claim.source_start.is_some_and(|at| it.snapshot.start_time >= at);
+        is_twin || is_newer || it.snapshot.id == claim.source_snapshot
+    };
+    let mut others = deletion.others.iter().filter(|it| is_good(it));
+    let records = sim.records();
+    let mut copies = records.iter().filter(|it| it.snapshot.state == State::Completed);
+    let is_left = gone.state == State::Error
+        || others.any(is_left)
+        || copies.any(|it| it.copy_of.as_ref() == Some(&gone.id));
     assert!(is_left, "nothing is left for {gone:?}");
 }
 

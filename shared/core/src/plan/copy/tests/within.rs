@@ -10,7 +10,7 @@ use crate::inventory::{Snapshot, State};
 use crate::tags;
 use crate::testing::{
     AWAY, Copying, HOME, MEMBER, VAULT, actions, copy_of, deleted, held, hours_ago, id, kept, map,
-    own, schedule, snap, source, vol,
+    own, schedule, snap, source, stand_in, vol,
 };
 
 /// A rule that copies there, with these members more.
@@ -279,4 +279,23 @@ fn a_pending_source_waits_and_a_copy_in_progress_is_enough() {
     assert_eq!(actions(&world.good_plan()), [""; 0]);
     world.inventory.targets.get_mut(&id(AWAY)).unwrap().copies[0].state = State::Error;
     assert_eq!(copied(&world.good_plan()).len(), 1);
+}
+
+#[test]
+fn what_stands_in_for_a_snapshot_is_no_copy_of_these_rules() {
+    let mut world = Copying::within(&[copying("s", &[to(HOME, &days(2))])], vec![]);
+    for (n, state) in [(11, State::Completed), (12, State::Completed), (13, State::Error)] {
+        let mut one = Snapshot { state, ..stand_in(1, n, 9) };
+        one.tags.insert(tags::EXPIRES_AT.into(), "2026-11-20T00:00:00Z".into());
+        world.target().copies.push(one);
+    }
+    for within in [true, false] {
+        world.within = within;
+        if !within {
+            world.documents = vec![crate::testing::copies("p")];
+        }
+        let plan = world.good_plan();
+        assert_eq!((actions(&plan).len(), held(&plan).len(), kept(&plan).len()), (0, 0, 0));
+        assert_eq!((plan.impossible.len(), plan.coverage.len()), (0, 0));
+    }
 }

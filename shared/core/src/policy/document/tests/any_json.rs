@@ -62,6 +62,7 @@ fn any_value() -> impl Strategy<Value = Value> {
             "ShareRules",
             "TargetAccounts",
             "UnshareWhenCopied",
+            "KmsKeyId",
             "CrossRegionCopy",
             "Target",
             "EncryptionConfiguration",

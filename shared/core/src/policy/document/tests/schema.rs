@@ -123,6 +123,7 @@ fn rich(mut document: Value) -> Value {
     });
     let details = &mut document["PolicyDetails"];
     details["ExcludeTags"] = tags.clone();
+    details["DefaultKeyRescue"] = json!({ "KmsKeyId": "alias/snapferry-share" });
     details["ResourceLocations"] = json!(["CLOUD"]);
     details["PolicyType"] = json!("EBS_SNAPSHOT_MANAGEMENT");
     details["PolicyLanguage"] = json!("STANDARD");

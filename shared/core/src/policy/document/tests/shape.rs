@@ -120,9 +120,20 @@ struct SnapshotPolicy {
     exclude_tags: Option<Vec<Tag>>,
     /// Of a policy for instances.
     parameters: Option<Parameters>,
+    /// Opt-in: what is under an AWS managed key, which no other account can use, is copied under another key to be
+    /// shared.
+    default_key_rescue: Option<DefaultKeyRescue>,
     /// Up to four.
     #[schemars(length(min = 1, max = 4))]
     schedules: Vec<Schedule>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "PascalCase", deny_unknown_fields)]
+struct DefaultKeyRescue {
+    /// A customer managed key that the accounts of ShareRules may use: the name or ARN of an alias, which may be another
+    /// key in every account and Region, or the id or ARN of a key.
+    kms_key_id: KmsKeyId,
 }
 
 #[derive(JsonSchema)]
@@ -432,5 +443,6 @@ text! {
     Region r"^([a-z]+-){2,3}[0-9]{1,2}$" 25
     RoleArn r"^arn:aws[^:]*:iam::[0-9]{12}:role/.+$" 2048
     KmsKeyArn r"^arn:aws[^:]*:kms:([a-z]+-){2,3}[0-9]{1,2}:[0-9]{12}:key/.+$" 2048
+    KmsKeyId r"^(arn:aws[^:]*:kms:([a-z]+-){2,3}[0-9]{1,2}:[0-9]{12}:(key/.+|alias/[A-Za-z0-9/_-]+)|alias/[A-Za-z0-9/_-]+|mrk-[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$" 2048
     VolumeId r"^vol-([0-9a-f]{8}|[0-9a-f]{17})$" 21
 }
