@@ -62,7 +62,8 @@ pub fn of_stand_in(description: &str, claim: &Claim, volume: &VolumeId) -> Strin
     }
     let before = format!("Created for policy: {} schedule: ", claim.policy);
     let after = format!(" slot: {} volume: {volume}", claim.slot);
-    let room = MAX_CHARS.saturating_sub(before.chars().count() + after.chars().count());
+    // One character less than the limit: at the limit it would look cut.
+    let room = MAX_CHARS.saturating_sub(1 + before.chars().count() + after.chars().count());
     let schedule: String = claim.schedule_text().chars().take(room).collect();
     printable(&format!("{before}{schedule}{after}"))
 }
@@ -81,7 +82,11 @@ pub fn read(description: &str) -> Option<Described> {
         }
         _ => return None,
     };
-    let name = parts.next().and_then(|rest| rest.strip_prefix("name: "));
+    let rest = parts.next();
+    if rest.is_none() && description.chars().count() >= MAX_CHARS {
+        return None; // cut, perhaps within the id: what is left of a long one may look like a short one
+    }
+    let name = rest.and_then(|rest| rest.strip_prefix("name: "));
     let name = name.map(|name| printable(name).trim().to_owned()).filter(|name| !name.is_empty());
     Some(Described { slot: slot.parse().ok()?, volume, name })
 }
@@ -144,6 +149,16 @@ mod tests {
         );
         let name = Some("web".to_owned());
         assert_eq!(read(&text), Some(Described { slot: set.slot, volume: None, name }));
+    }
+
+    #[test]
+    fn a_cut_volume_is_not_taken_for_another() {
+        let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
+        for n in 100..230 {
+            let text = write(&claim("p".into(), "s".repeat(n)), Some(&volume), None);
+            let read = read(&text);
+            assert!(read.is_none_or(|it| it.volume == Some(volume.clone())), "{text}");
+        }
     }
 
     #[test]
