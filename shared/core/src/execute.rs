@@ -58,6 +58,8 @@ pub enum Outcome {
     Planned,
     /// The next run goes on with it.
     Deferred(String),
+    /// Likewise, and it is the object that is not ready: others may go ahead.
+    NotReady(String),
     /// It turned out that it must not be done, or need not.
     Held(String),
     /// It did not happen, or may not have.
@@ -192,6 +194,7 @@ fn outcome(action: &Action, result: Result<Vec<SnapshotId>, Ec2Error>) -> Outcom
         Err(err) => err,
     };
     match (err.kind(), action) {
+        (ErrorKind::NotReady, _) => Outcome::NotReady(err.to_string()),
         (kind, _) if kind.passes() => Outcome::Deferred(err.to_string()),
         (ErrorKind::InUse, Action::DeleteSnapshot(_) | Action::ArchiveSnapshot(_)) => {
             Outcome::Held(err.to_string())

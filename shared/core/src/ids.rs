@@ -70,6 +70,12 @@ id!(
 );
 
 impl VolumeId {
+    /// The placeholder that EC2 shows for a copied snapshot.
+    #[must_use]
+    pub fn placeholder() -> Self {
+        Self("vol-ffffffff".into())
+    }
+
     /// Whether this is the placeholder that EC2 shows for a copied snapshot, whose volume is "arbitrary"
     /// ([CopySnapshot](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html)).
     #[must_use]

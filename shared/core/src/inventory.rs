@@ -236,6 +236,8 @@ pub struct VaultInventory {
     pub caller: String,
     /// Tags of sources, as their owner's read role tells them; without one there are none.
     pub source_tags: BTreeMap<SnapshotId, Tags>,
+    /// Sources of which EC2 refused a copy in this run, by the Region they were to be copied to.
+    pub refused: BTreeSet<(Region, SnapshotId)>,
     /// Everything was looked at, not just what an event named: copies may be judged by their age.
     pub whole: bool,
 }
@@ -271,6 +273,7 @@ impl VaultInventory {
             encryption: BTreeMap::new(),
             caller: String::new(),
             source_tags: BTreeMap::new(),
+            refused: BTreeSet::new(),
             whole,
         }
     }

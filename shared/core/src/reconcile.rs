@@ -19,6 +19,7 @@ mod aimless;
 mod copy;
 mod full_copy;
 mod gathered;
+mod places;
 mod rotate;
 mod vaults;
 mod within;

@@ -198,7 +198,7 @@ impl Report {
                 }
             }
             Outcome::Planned => line.outcome = OutcomeName::Planned,
-            Outcome::Deferred(why) => {
+            Outcome::Deferred(why) | Outcome::NotReady(why) => {
                 line.outcome = OutcomeName::Deferred;
                 line.error = Some(waiting(why));
             }

@@ -215,6 +215,13 @@ impl<'a> Draft<'a> {
         let reason =
             failed.last().map_or(none, |failed| Reason::OnlyFailedCopies(failed.id.clone()));
         let hold = |why| Held { scope: scope.clone(), subject: subject.clone(), why };
+        let target = (rule.target.clone(), source.id.clone());
+        if self.request.inventory.refused.contains(&target) {
+            return; // in this run: that is told already
+        }
+        if source.archived {
+            return self.plan.held.push(hold(Hold::SourceState("in the archive tier".into())));
+        }
         if let Some(why) = worth.not_worth(&claim, source, rules, self.request.now) {
             return self.plan.held.push(hold(why));
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::carry_out;
 use super::full_copy::full_copy;
 use super::gathered::Gathered;
+use super::{Done, carry_out, places};
 use crate::action::{Held, Hold, Subject};
 use crate::audit;
 use crate::documents::Documents;
@@ -54,27 +54,44 @@ pub async fn copy<P: Ec2Provider>(
         let (policies, access) = (copies.as_slice(), &access);
         plan::copy::plan(Request { policies, within: false, access, in_force, inventory, now })
     };
-    let mut plan = plan_of(&vault.inventory);
-    // Only what is about to be copied needs its tags. With them, the same plan is made again: they decide nothing.
-    if observe::source_tags(provider, &copies, &plan, &mut vault, limits.scopes).await {
-        plan = plan_of(&vault.inventory);
-    }
     let owners: BTreeSet<&AccountId> =
         policies.iter().flat_map(|(_, details)| &details.owners).collect();
-    plan.held.extend(not_shared(&vault.inventory, &event.what, &vault.unreadable, &owners));
-    let (audited, violations) = audit::copy::audit(
-        plan,
-        audit::copy::Facts {
-            policies: &copies,
-            within: false,
-            in_force: &in_force,
-            inventory: &vault.inventory,
-            now,
-            delete_limit: limits.deletions,
-        },
-    );
-    let mut done =
-        carry_out(audited, violations, &vault.clients, limits, event.common.dry_run).await;
+    let dry_run = event.common.dry_run;
+    let mut done = Done::default();
+    for round in 0..places::ROUNDS {
+        let mut plan = plan_of(&vault.inventory);
+        // Only what is about to be copied needs its tags. With them, the same plan is made again: they decide nothing.
+        if observe::source_tags(provider, &copies, &plan, &mut vault, limits.scopes).await {
+            plan = plan_of(&vault.inventory);
+        }
+        if round == 0 {
+            let what = &event.what;
+            plan.held.extend(not_shared(&vault.inventory, what, &vault.unreadable, &owners));
+        } else {
+            plan = places::only_copies(plan);
+        }
+        let (audited, violations) = audit::copy::audit(
+            plan,
+            audit::copy::Facts {
+                policies: &copies,
+                within: false,
+                in_force: &in_force,
+                inventory: &vault.inventory,
+                now,
+                delete_limit: limits.deletions,
+            },
+        );
+        let more = carry_out(audited, violations, &vault.clients, limits, dry_run).await;
+        let is_refused = places::note(&more, &mut vault.inventory, now);
+        if round == 0 {
+            done = more;
+        } else {
+            done.go_on(more);
+        }
+        if !is_refused || (limits.out_of_time)() {
+            break;
+        }
+    }
     done.unreadable = vault.unreadable;
     run.add(done, now);
     Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), Vec::new()))

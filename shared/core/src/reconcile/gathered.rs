@@ -134,7 +134,7 @@ fn log_outcome(executed: &Executed) {
             line!(info, scope, subject, action, "done", made_snapshot_id = made_id, reason = %reason,);
         }
         Outcome::Planned => line!(info, scope, subject, action, "planned", reason = %reason,),
-        Outcome::Deferred(why) => {
+        Outcome::Deferred(why) | Outcome::NotReady(why) => {
             line!(info, scope, subject, action, "deferred", waits_for = why, reason = %reason,);
         }
         Outcome::Held(why) => line!(info, scope, subject, action, "held", reason = why,),

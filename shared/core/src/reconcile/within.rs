@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt};
 
 use super::rotate::{Context, Scoped};
-use super::{Done, carry_out};
+use super::{Done, carry_out, places};
 use crate::action::{Action, Held, Hold, Plan, Subject};
 use crate::audit;
 use crate::ec2::{Access, Ec2Provider};
@@ -117,28 +117,41 @@ async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<
     let access = &account.access;
     let known =
         Within { account: account.id, access, sources: account.sources, targets: account.targets };
-    let vault = observe::within(context.provider, &copies, known).await;
-    let plan = plan::copy::plan(plan::copy::Request {
-        policies: &copies,
-        within: true,
-        access,
-        in_force: context.in_force,
-        inventory: &vault.inventory,
-        now: context.now,
-    });
-    let (audited, violations) = audit::copy::audit(
-        plan,
-        audit::copy::Facts {
+    let mut vault = observe::within(context.provider, &copies, known).await;
+    let mut done = Done::default();
+    for round in 0..places::ROUNDS {
+        let plan = plan::copy::plan(plan::copy::Request {
             policies: &copies,
             within: true,
+            access,
             in_force: context.in_force,
             inventory: &vault.inventory,
             now: context.now,
-            delete_limit: context.limits.deletions,
-        },
-    );
-    let mut done =
-        carry_out(audited, violations, &vault.clients, context.limits, context.dry_run).await;
+        });
+        let plan = if round == 0 { plan } else { places::only_copies(plan) };
+        let (audited, violations) = audit::copy::audit(
+            plan,
+            audit::copy::Facts {
+                policies: &copies,
+                within: true,
+                in_force: context.in_force,
+                inventory: &vault.inventory,
+                now: context.now,
+                delete_limit: context.limits.deletions,
+            },
+        );
+        let (limits, dry_run) = (context.limits, context.dry_run);
+        let more = carry_out(audited, violations, &vault.clients, limits, dry_run).await;
+        let is_refused = places::note(&more, &mut vault.inventory, context.now);
+        if round == 0 {
+            done = more;
+        } else {
+            done.go_on(more);
+        }
+        if !is_refused || (limits.out_of_time)() {
+            break;
+        }
+    }
     done.unreadable = vault.unreadable;
     done
 }

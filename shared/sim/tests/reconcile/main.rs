@@ -32,6 +32,7 @@ mod vault_floods;
 mod vault_keys;
 mod vault_killed;
 mod vault_queue;
+mod vault_refused;
 mod vault_storm;
 mod vault_tags;
 mod within;

@@ -130,6 +130,13 @@ impl Queue {
         for claim in in_progress.values() {
             self.begins(&chain_of(claim));
         }
+        // What was refused in this run was its owner's turn all the same.
+        let inventory = draft.request.inventory;
+        for source in inventory.sources.values().flatten() {
+            if inventory.refused.contains(&(region.clone(), source.id.clone())) {
+                *self.of_account.entry(source.owner.clone()).or_default() += 1;
+            }
+        }
         for waiting in self.waiting.values_mut() {
             waiting.make_contiguous().sort_by(|a, b| a.order().cmp(&b.order()));
         }
