@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,12 +21,24 @@ pub struct LocalAws {
     _alive: Option<ChildStdin>,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, each time another. It is none that the system gives to connections (on Linux from
+/// 32768): one that begins meanwhile must not take it, least of all the one that waits for somebody to listen there.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const FIRST: u32 = 12_000;
+    const PORTS: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let of_process = std::process::id().wrapping_mul(256); // others start elsewhere
+    for _ in 0..PORTS {
+        let n = of_process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + n % PORTS)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no free port".into())
 }
 
 /// An HTTP client that gives errors as answers.

@@ -42,6 +42,8 @@ pub(super) struct Story {
     pub(super) event: Value,
     /// Makes the world.
     pub(super) scene: fn(&str) -> Result<Scene>,
+    /// How many snapshots there are in the end.
+    pub(super) snapshots: usize,
     /// Whether a failed run says nothing but what it should.
     pub(super) may_say: fn(&str) -> bool,
 }
@@ -54,26 +56,38 @@ impl Story {
         let answer = scene.victim.invoke(&self.event)?;
         self.check(&answer)?;
         let n_calls = scene.stage.aws.calls()?.len();
-        Ok((n_calls, self.end(&scene)?))
+        let world = self.end(&scene)?;
+        let mut distinct = world.clone();
+        distinct.dedup();
+        assert_eq!(distinct, world, "one of each");
+        assert!(world.iter().all(|it| it.contains(" completed ")), "{world:#?}");
+        assert_eq!(world.len(), self.snapshots, "{world:#?}");
+        Ok((n_calls, world))
     }
 
     /// The world in which it ends when the function is killed at its `n`th call, from 1. `None`: the run was over before,
     /// or the call only looked, and a look whose answer is lost leaves the world as one that never happened.
     pub(super) fn killed(&self, n: usize, call: Call) -> Result<Option<Vec<String>>> {
         let scene = (self.scene)(&format!("killed-{n}-{call:?}"))?;
-        let faults = match call {
-            // What is called at the same time may have happened as well.
-            Call::Happened => json!({"skip": n - 1, "times": 1, "hold": "after", "drop": "after"}),
-            // Nor does what comes after it: this is the world of the first calls and no others.
-            Call::Lost => json!({"skip": n - 1, "hold": "before", "drop": "before"}),
+        let hold = match call {
+            Call::Happened => "after",
+            Call::Lost => "before",
         };
+        // What comes later never arrives, were it still on its way: this is the world of the first calls and no others.
+        let faults = json!([
+            {"agent": "app/victim", "skip": n - 1, "times": 1, "hold": hold, "drop": hold},
+            {"agent": "app/victim", "skip": n - 1, "drop": "before"},
+        ]);
         let aws = &scene.stage.aws;
         let armed = aws.post("faults", &faults)?;
         let held = format!("faults?wait=held&id={}&timeout=60", armed["faults"][0]["id"]);
         let action = thread::scope(|scope| -> Result<Option<String>> {
             let run = scope.spawn(|| {
-                let answer = scene.victim.invoke(&self.event);
-                aws.clear("faults").and(answer)
+                let answer = scene.victim.invoke(&self.event)?;
+                if !is_exit(&answer) {
+                    aws.clear("faults")?; // nobody waits any more
+                }
+                Result::Ok(answer)
             });
             let faults = aws.get(&held)?;
             scene.victim.kill();
@@ -82,8 +96,7 @@ impl Story {
                 self.check(&answer?)?; // the run was over before
                 return Ok(None);
             }
-            let has_answered = matches!(answer, Ok(Answer::Report(_)));
-            assert!(!has_answered, "{faults} {answer:?}");
+            assert!(answer.as_ref().map_or(true, is_exit), "{faults} {answer:?}");
             let held = faults["faults"][0]["held"][0].as_str();
             Ok(Some(held.ok_or("no call was held")?.to_owned()))
         })?;
@@ -115,6 +128,17 @@ impl Story {
         }
         Err(format!("{error_type}: {message}").into())
     }
+}
+
+/// What the emulator says of a process that is gone.
+fn is_exit(answer: &Answer) -> bool {
+    answer.error().0 == "Runtime.ExitError"
+}
+
+/// The one to be killed: its calls can be told from those of the others.
+fn victim(stage: &Stage, function: &str, policies: &Value) -> Result<Lambda> {
+    let env = vec![("POLICIES", policies.to_string()), ("AWS_SDK_UA_APP_ID", "victim".to_owned())];
+    stage.function_with(function, env, 300)
 }
 
 /// Every snapshot in words that are the same in all worlds; what is about one moment is left out.

@@ -144,12 +144,15 @@ class Faults:
     def pick(self, call: Call, request: Request) -> dict[str, Any] | None:
         if not self._armed:
             return None
+        agent = " ".join(request.headers.get(name, "") for name in ("user-agent", "x-amz-user-agent"))
         text = f"{request.path}?{request.query}\n{request.body.decode('utf-8', 'replace')}"
         with self._lock:
             for fault in self._armed:
                 if not all(self.matches(fault.get(k), getattr(call, k)) for k in self.MATCHED):
                     continue
                 if fault.get("match") and fault["match"] not in text:
+                    continue
+                if fault.get("agent") and fault["agent"] not in agent:
                     continue
                 if fault.get("times") is not None and fault["hits"] >= fault["times"]:
                     continue

@@ -163,6 +163,7 @@ FAULT_KEYS = {
     "key",
     "role",
     "match",
+    "agent",
     "times",
     "skip",
     "code",

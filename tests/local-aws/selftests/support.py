@@ -61,6 +61,7 @@ def client(service: str, key: str = MEMBER, region: str = REGION, retries: int =
         max_pool_connections=32,
         read_timeout=more.pop("read_timeout", 30),
         parameter_validation=False,
+        user_agent_appid=more.pop("app", None),
     )
     return _SESSION.client(
         service,

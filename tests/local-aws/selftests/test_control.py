@@ -203,6 +203,12 @@ class Faults(Case):
         with self.assertRaisesRegex(AssertionError, "no such key"):
             control("POST", "faults", {"cod": "x"})
 
+    def test_of_one_process(self) -> None:
+        control("POST", "faults", {"agent": "app/one", "code": "InternalError"})
+        self.ec2.describe_volumes()
+        client("ec2", app="two").describe_volumes()
+        self.refused("InternalError", client("ec2", app="one").describe_volumes)
+
     def test_took_effect_or_not(self) -> None:
         volume = self.volume()
         for fault, made in [

@@ -8,18 +8,19 @@ use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::stage::{HOME, Stage, TARGETS, VAULT};
 
-use super::{Scene, Story, at_every_call};
+use super::{Scene, Story, at_every_call, victim};
 use crate::common::{MEMBER, ec2, element, share, slot, vault_policy};
 
 const FUNCTION: &str = "copy-shared-snapshots";
 
+/// In the end three snapshots have two copies each; what was to expire is gone.
 fn story() -> Story {
     // The copy that is in error is told until it is replaced.
     let may_say = |message: &str| {
         message.contains("ended in error: Given key ID is not accessible")
             && !message.contains("no answer")
     };
-    Story { function: FUNCTION, event: json!({}), scene, may_say }
+    Story { function: FUNCTION, event: json!({}), scene, snapshots: 9, may_say }
 }
 
 fn scene(name: &str) -> Result<Scene> {
@@ -57,7 +58,7 @@ fn scene(name: &str) -> Result<Scene> {
         (gone, "<gone>".to_owned()),
     ]);
     let policies = vault_policy(&[(TARGETS[0], &keys[0]), (TARGETS[1], &keys[1])]);
-    let victim = stage.function(FUNCTION, &policies)?;
+    let victim = victim(&stage, FUNCTION, &policies)?;
     Ok(Scene { stage, victim, policies, names })
 }
 

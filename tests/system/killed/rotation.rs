@@ -8,14 +8,15 @@ use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::stage::{AWAY, Stage, VAULT};
 
-use super::{Scene, Story, at_every_call};
+use super::{Scene, Story, at_every_call, victim};
 use crate::common::{MEMBER, age, night, of_volumes, run, slot};
 use crate::instances::{instance, sets};
 
 const FUNCTION: &str = "rotate-snapshots";
 
+/// In the end two volumes have two snapshots each, and four copies, which are locked; the instance has one set of two.
 fn story() -> Story {
-    Story { function: FUNCTION, event: night(3), scene, may_say: |_| false }
+    Story { function: FUNCTION, event: night(3), scene, snapshots: 14, may_say: |_| false }
 }
 
 fn scene(name: &str) -> Result<Scene> {
@@ -41,12 +42,12 @@ fn scene(name: &str) -> Result<Scene> {
             "ShareRules": [{"TargetAccounts": [VAULT]}],
             "CrossRegionCopyRules": [{
                 "Target": AWAY, "Encrypted": true, "CmkArn": key, "RetainRule": retain,
-                "LockRule": {"Mode": "GOVERNANCE", "DurationDays": 2},
+                "LockRule": {"Mode": "GOVERNANCE", "DurationDays": 9},
             }],
         }),
     );
     let policies = json!([full, sets(&json!({"Count": 1}))]);
-    let victim = stage.function(FUNCTION, &policies)?;
+    let victim = victim(&stage, FUNCTION, &policies)?;
     for day in 1..=2 {
         run(&stage, &victim, &night(day))?;
         age(aws, 1)?;
