@@ -80,7 +80,7 @@ impl Story {
         ]);
         let aws = &scene.stage.aws;
         let armed = aws.post("faults", &faults)?;
-        let held = format!("faults?wait=held&id={}&timeout=60", armed["faults"][0]["id"]);
+        let until_held = format!("faults?wait=held&id={}&timeout=60", armed["faults"][0]["id"]);
         let action = thread::scope(|scope| -> Result<Option<String>> {
             let run = scope.spawn(|| {
                 let answer = scene.victim.invoke(&self.event)?;
@@ -89,7 +89,7 @@ impl Story {
                 }
                 Result::Ok(answer)
             });
-            let faults = aws.get(&held)?;
+            let faults = aws.get(&until_held)?;
             scene.victim.kill();
             let answer = run.join().map_err(|_| "panicked")?;
             if faults["faults"] == json!([]) {
@@ -97,8 +97,8 @@ impl Story {
                 return Ok(None);
             }
             assert!(answer.as_ref().map_or(true, is_exit), "{faults} {answer:?}");
-            let held = faults["faults"][0]["held"][0].as_str();
-            Ok(Some(held.ok_or("no call was held")?.to_owned()))
+            let action = faults["faults"][0]["held"][0].as_str();
+            Ok(Some(action.ok_or("no call was held")?.to_owned()))
         })?;
         let looks = |action: &str| is_look(action) && matches!(call, Call::Happened);
         if action.is_some_and(|action| looks(&action)) {
