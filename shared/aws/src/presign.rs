@@ -131,7 +131,7 @@ impl Presigner {
     ) -> Result<String, Ec2Error> {
         const OPERATION: &str = "CopySnapshot";
         let signed = deadline.wait(OPERATION, self.signed(request)).await?;
-        signed.map_err(|source| Ec2Error::NoAnswer { operation: OPERATION, source })
+        signed.map_err(|source| Ec2Error::NotSent { operation: OPERATION, source })
     }
 
     async fn signed(&self, request: &CopySnapshot) -> Result<String, BoxError> {

@@ -311,6 +311,14 @@ pub enum Ec2Error {
         /// What was seen instead.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// It could not even be sent: nothing has happened.
+    #[error("cannot send {operation}")]
+    NotSent {
+        /// The API operation.
+        operation: &'static str,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The role of another account could not be assumed.
     #[error(
         "cannot assume {role} in account {account} as {caller}: check that the role exists, that its trust \
@@ -339,6 +347,7 @@ impl Ec2Error {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::NoAnswer { .. } => ErrorKind::NoAnswer,
+            Self::NotSent { .. } => ErrorKind::Invalid,
             Self::AssumeRole { source, .. } => source.kind(),
         }
     }
@@ -348,7 +357,7 @@ impl Ec2Error {
     pub fn code(&self) -> Option<(&str, &str)> {
         match self {
             Self::Refused { code, request_id, .. } => Some((code, request_id)),
-            Self::NoAnswer { .. } => None,
+            Self::NoAnswer { .. } | Self::NotSent { .. } => None,
             Self::AssumeRole { source, .. } => source.code(),
         }
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::chain::Chain;
+use crate::description;
 use crate::ec2::{Access, Ec2Error, ErrorKind};
 use crate::ids::{AccountId, InstanceId, KmsKeyId, Region, Scope, SnapshotId, VolumeId};
 use crate::policy::Tags;
@@ -69,6 +70,19 @@ pub struct Snapshot {
     pub kms_key_id: Option<String>,
     /// This account's tags; another account's are invisible.
     pub tags: Tags,
+}
+
+impl Snapshot {
+    /// The volume it was made of, as EC2 tells; of one that is itself a copy, as its description does, else the
+    /// placeholder.
+    #[must_use]
+    pub fn told_volume(&self) -> VolumeId {
+        if !self.volume_id.is_placeholder() {
+            return self.volume_id.clone();
+        }
+        let described = description::read(&self.description).and_then(|it| it.volume);
+        described.unwrap_or_else(|| self.volume_id.clone())
+    }
 }
 
 /// EC2's `SnapshotState`.

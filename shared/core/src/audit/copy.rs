@@ -9,7 +9,7 @@ use crate::ec2::{CopySnapshot, LockSnapshot};
 use crate::ids::{AccountId, Region, VolumeId};
 use crate::inventory::VaultInventory;
 use crate::plan::PoliciesInForce;
-use copying::Copying;
+use copying::Begun;
 
 mod copying;
 
@@ -35,7 +35,7 @@ pub struct Facts<'a> {
 pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     let mut findings = Findings::default();
     let world = World::of(facts, &deleted(&plan));
-    let mut copied = BTreeSet::new();
+    let mut copied = Begun::default();
     let mut deletions: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, planned) in plan.actions.iter().enumerate() {
         let checked = match &planned.action {
@@ -47,7 +47,11 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
                 checked
             }
             Action::DeleteSnapshot(snapshot) => {
-                *deletions.entry(planned.scope.region.as_str()).or_default() += 1;
+                let region = planned.scope.region.as_str();
+                // What failed holds no data. Counted, whoever shares what nobody can read could stop all expiry.
+                if !world.has_failed(region, snapshot) {
+                    *deletions.entry(region).or_default() += 1;
+                }
                 world.delete(planned, snapshot)
             }
             Action::LockSnapshot(request) => {
@@ -172,90 +176,12 @@ impl<'a> World<'a> {
         self.staying.entry(source_key).or_default().push(copy);
     }
 
+    fn has_failed(&self, region: &'a str, id: &'a SnapshotId) -> bool {
+        self.copies.get(&(region, id)).is_some_and(|copy| copy.state == State::Error)
+    }
+
     fn policy(&self, name: &str) -> Option<&'a Copies<'a>> {
         self.facts.policies.iter().find(|copies| copies.policy.name == name)
-    }
-
-    /// A copy goes where a rule says, under the rule's key, of a snapshot that a wanted owner shares or that the
-    /// policy's own schedules made.
-    fn copy(
-        &self,
-        planned: &Planned,
-        request: &CopySnapshot,
-        planned_already: &mut BTreeSet<(String, String, SnapshotId)>,
-    ) -> Result<(), String> {
-        let claim = CopyClaim::read(&request.tags).ok_or("the copy would not carry its lineage")?;
-        let source = self
-            .sources
-            .get(&(&request.source_region, &request.source))
-            .ok_or("the source was not seen in this run")?;
-        let copies = self
-            .policy(&claim.policy)
-            .filter(|copies| copies.policy.enabled)
-            .ok_or("its policy is not in force")?;
-        self.may_copy(copies, source, &claim)?;
-        let rules = rules_of(copies, &claim);
-        if rules.is_empty() || (self.facts.within && rules.len() < claim.schedules.len()) {
-            return Err("its policy has no such rule".into());
-        }
-        let account = &self.facts.inventory.account;
-        for rule in &rules {
-            if rule.target != planned.scope.region || planned.scope.account != *account {
-                return Err(format!(
-                    "the rule copies to {}, not to {}",
-                    rule.target, planned.scope
-                ));
-            }
-            if rule.encrypted != request.encrypted || rule.cmk_arn != request.kms_key {
-                return Err("the rule says another encryption".into());
-            }
-        }
-        if source.owner != claim.source_account || request.source != claim.source_snapshot {
-            return Err("its lineage would name another source".into());
-        }
-        let is_true = if source.volume_id.is_placeholder() {
-            claim.volume_described != claim.source_volume.is_placeholder()
-        } else {
-            claim.source_volume == source.volume_id && !claim.volume_described
-        };
-        if !is_true {
-            return Err("its lineage would not tell the volume that EC2 tells".into());
-        }
-        if claim.source_start.is_some_and(|at| at > source.start_time) {
-            return Err("its lineage would make it newer than its source".into());
-        }
-        if request.tags.len() > tags::MAX_TAGS {
-            return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
-        }
-        let copying = Copying { request, claim: &claim, source, of: copies.of, rules: &rules };
-        copying.explained(self.facts.inventory)?;
-        if !planned_already.insert((claim.policy, claim.rule, claim.source_snapshot)) {
-            return Err("the same copy is planned twice".into());
-        }
-        Ok(())
-    }
-
-    fn may_copy(
-        &self,
-        copies: &Copies<'_>,
-        source: &Snapshot,
-        claim: &CopyClaim,
-    ) -> Result<(), String> {
-        let name = &copies.policy.name;
-        match copies.of {
-            Origin::Shared(details) if !details.owners.contains(&source.owner) => {
-                Err(format!("{} is no SnapshotOwner of policy {name}", source.owner))
-            }
-            Origin::Shared(_) if claim.schedules.is_empty() => Ok(()),
-            Origin::Own if source.owner == self.facts.inventory.account => {
-                let of_source = Claim::read(&source.tags).ok_or("the source is not ours")?;
-                let fits = of_source.policy == *name
-                    && !claim.schedules.is_empty()
-                    && claim.schedules.is_subset(&of_source.schedules);
-                if fits { Ok(()) } else { Err("the source is of another schedule".into()) }
-            }
-            _ => Err("the source is not what the policy copies".into()),
-        }
     }
 
     /// A lock cannot always be taken back: only what a rule says, and no longer.

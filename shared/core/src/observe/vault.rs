@@ -7,10 +7,10 @@ use futures_util::future::{join_all, try_join};
 use super::{Unreadable, guards};
 use crate::ec2::{Access, Ec2, Ec2Error, Ec2Provider, SnapshotFilter};
 use crate::event::CopyScope;
-use crate::ids::{AccountId, Region};
+use crate::ids::{AccountId, Region, SnapshotId};
 use crate::inventory::{Snapshot, State, TargetInventory, VaultInventory};
 use crate::policy::{Copies, CopyPolicy, CopyRule, Policy};
-use crate::tags;
+use crate::tags::{self, CopyClaim};
 
 mod keys;
 
@@ -53,17 +53,9 @@ pub async fn vault<P: Ec2Provider>(
         }
     }
     vault.read_sources(queries).await;
-    let named: Option<BTreeSet<String>> = match what {
+    let named = match what {
         CopyScope::Sweep => None,
-        _ => Some(
-            vault
-                .inventory
-                .sources
-                .values()
-                .flatten()
-                .map(|source| source.id.to_string())
-                .collect(),
-        ),
+        _ => Some(vault.inventory.sources.values().flatten().cloned().collect::<Vec<_>>()),
     };
     let rules: Vec<&CopyRule> = policies.iter().flat_map(|(_, details)| &details.rules).collect();
     vault.read_targets(&targets, named, &rules).await;
@@ -188,21 +180,28 @@ impl<E: Ec2> Vault<E> {
     async fn read_targets(
         &mut self,
         targets: &BTreeSet<Region>,
-        named: Option<BTreeSet<String>>,
+        named: Option<Vec<Snapshot>>,
         rules: &[&CopyRule],
     ) {
-        if named.as_ref().is_some_and(BTreeSet::is_empty) {
+        if named.as_ref().is_some_and(Vec::is_empty) {
             return; // nothing that an event named is shared with us: there is nothing to compare
         }
-        let filter = match named {
-            Some(sources) => SnapshotFilter::TagValues(tags::SOURCE_SNAPSHOT, sources),
+        // Whether another copy of the volume is worth it, the others tell.
+        let filter = match &named {
+            Some(sources) => {
+                let volumes = sources.iter().map(|source| source.told_volume().to_string());
+                SnapshotFilter::TagValues(tags::SOURCE_VOLUME, volumes.collect())
+            }
             None => SnapshotFilter::Tagged(tags::SOURCE_SNAPSHOT),
         };
+        let named: Option<BTreeSet<SnapshotId>> =
+            named.map(|sources| sources.into_iter().map(|source| source.id).collect());
+        let named = named.as_ref();
         let filter = &filter;
         let locks = rules.iter().any(|rule| rule.lock.is_some());
         let reads = targets.iter().filter_map(|region| {
             let ec2 = self.clients.get(region)?;
-            Some(async move { (region, target(ec2, filter, locks).await) })
+            Some(async move { (region, target(ec2, filter, named, locks).await) })
         });
         for (region, read) in join_all(reads).await {
             match read {
@@ -240,14 +239,21 @@ impl<E: Ec2> Vault<E> {
 async fn target<E: Ec2>(
     ec2: &E,
     filter: &SnapshotFilter,
+    named: Option<&BTreeSet<SnapshotId>>,
     locks: bool,
 ) -> Result<TargetInventory, Ec2Error> {
     let (copies, in_progress) = try_join(ec2.describe_snapshots(filter), in_progress(ec2)).await?;
-    // An event's run deletes failed and doubled copies only, and mostly there are none.
-    let needed = match filter {
-        SnapshotFilter::Tagged(_) => !copies.is_empty(),
-        _ if locks => !copies.is_empty(),
-        _ => copies.len() > 1 || copies.iter().any(|copy| copy.state == State::Error),
+    // An event's run deletes failed and doubled copies of what it names only, and mostly there are none.
+    let needed = match named {
+        None => !copies.is_empty(),
+        Some(_) if locks => !copies.is_empty(),
+        Some(named) => {
+            let of_named = copies.iter().filter(|copy| {
+                CopyClaim::read(&copy.tags).is_some_and(|it| named.contains(&it.source_snapshot))
+            });
+            let of_named: Vec<&Snapshot> = of_named.collect();
+            of_named.len() > named.len() || of_named.iter().any(|it| it.state == State::Error)
+        }
     };
     let guards = guards(ec2, needed).await;
     Ok(TargetInventory { copies, in_progress, guards })

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use super::full_copy::full_copy;
 use super::gathered::Gathered;
 use super::{Done, carry_out, places};
-use crate::action::{Held, Hold, Subject};
+use crate::action::{Held, Hold, Plan, Subject};
 use crate::audit;
 use crate::documents::Documents;
 use crate::ec2::{Access, Ec2Error, Ec2Provider};
 use crate::event::{CopyEvent, CopyScope};
 use crate::execute::Limits;
-use crate::ids::{AccountId, Region};
+use crate::ids::{AccountId, Region, Scope};
 use crate::inventory::VaultInventory;
 use crate::observe::{self, Unreadable};
 use crate::plan::{self, copy::Request};
@@ -36,6 +36,18 @@ pub async fn copy<P: Ec2Provider>(
     let mut run = Gathered::new(event.common.dry_run);
     let policies = documents.copy_policies();
     if event.what == CopyScope::Nothing || policies.is_empty() {
+        return Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), Vec::new()));
+    }
+    if let CopyScope::One { region, snapshot, owner: Some(owner) } = &event.what
+        && policies.iter().all(|(_, details)| !details.owners.contains(owner))
+    {
+        // Whoever likes may share with this account, as often as he likes: that costs no look.
+        let scope = Scope { account: provider.account().await?, region: region.clone() };
+        let is_own = scope.account == *owner;
+        let why = if is_own { Hold::OwnSnapshot } else { Hold::OwnerNotWanted(owner.clone()) };
+        let subject = Subject { snapshot: Some(snapshot.clone()), ..Subject::default() };
+        let plan = Plan { held: vec![Held { scope, subject, why }], ..Plan::default() };
+        run.add(Done { plan, ..Done::default() }, now);
         return Ok(watched(run.finish(documents.into_invalid(Kind::Copies)), Vec::new()));
     }
     if let CopyScope::FullCopy { region, copy } = &event.what {

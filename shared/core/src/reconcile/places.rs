@@ -32,7 +32,9 @@ pub(super) fn note(done: &Done, inventory: &mut VaultInventory, now: Timestamp) 
                     target.copies.extend(copies);
                 }
             }
-            Outcome::NotReady(_) | Outcome::Held(_) | Outcome::Failed(Ec2Error::Refused { .. }) => {
+            Outcome::NotReady(_)
+            | Outcome::Held(_)
+            | Outcome::Failed(Ec2Error::Refused { .. } | Ec2Error::NotSent { .. }) => {
                 let key = (region.clone(), request.source.clone());
                 refused_any |= inventory.refused.insert(key);
             }

@@ -35,5 +35,6 @@ mod vault_queue;
 mod vault_refused;
 mod vault_storm;
 mod vault_tags;
+mod vault_wakes;
 mod within;
 mod worlds;

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{copy_request, rules};
 use crate::action::Action;
-use crate::testing::{Copying, HOME, VAULT, id, map, own, plan_of, schedule, scope, snap, source};
+use crate::tags;
+use crate::testing::{
+    Copying, HOME, VAULT, id, map, now, own, plan_of, schedule, scope, snap, source,
+};
 
 fn told(world: &Copying, key: &str, value: &str) -> String {
     let mut request = copy_request();
@@ -33,7 +36,9 @@ fn a_tag_of_the_vaults_copies_is_ours_the_rules_or_the_sources() {
         assert_eq!(told(&plain, key, value), unexplained(key), "no CopyTags");
     }
     let mut copying = world(&json!({"CopyTags": true}));
+    copying.inventory.sources.get_mut(&id(HOME)).unwrap()[0].description.push_str(" name: web");
     assert_eq!(told(&copying, "Name", "web"), "", "in its description");
+    assert_eq!(told(&copying, "Name", "db"), unexplained("Name"), "not in its description");
     assert_eq!(told(&copying, "App", "shop"), unexplained("App"), "not read");
     // Tags that the vault has put on the shared snapshot.
     copying.inventory.sources.get_mut(&id(HOME)).unwrap()[0].tags = read.clone();
@@ -64,6 +69,8 @@ fn within_an_account_they_are_the_snapshots() {
         request.tags.insert("snapferry:schedule".into(), "s".into());
         request.tags.insert("snapferry:source-account".into(), world.inventory.account.to_string());
         (request.encrypted, request.kms_key) = (false, None);
+        request.tags.insert(tags::SOURCE_START_TIME.into(), tags::instant(now()));
+        request.tags.remove(tags::EXPIRES_AT); // the rule has no end
         request.tags.insert(key.into(), value.into());
         let at = scope(world.inventory.account.as_str(), HOME);
         rules(&world.audit(plan_of(at, Action::CopySnapshot(request)))).join("; ")

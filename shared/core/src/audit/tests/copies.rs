@@ -44,6 +44,9 @@ fn copy(n: u32, schedules: &str) -> Snapshot {
 }
 
 fn request(n: u32, schedules: &str) -> CopySnapshot {
+    let mut tags = copy(n, schedules).tags;
+    tags.insert(tags::SOURCE_START_TIME.into(), tags::instant(hours_ago(0)));
+    tags.remove(tags::EXPIRES_AT); // the rules only count
     CopySnapshot {
         source: snap(n),
         source_region: id(HOME),
@@ -52,7 +55,7 @@ fn request(n: u32, schedules: &str) -> CopySnapshot {
         encrypted: false,
         kms_key: None,
         completion_duration_minutes: None,
-        tags: copy(n, schedules).tags,
+        tags,
     }
 }
 
@@ -97,7 +100,7 @@ fn a_copy_within_an_account_is_of_the_schedules_that_made_its_source() {
     assert_eq!(refused(request(1, "a"), not_ours), "the source is not ours");
     let mut newer = request(1, "a");
     newer.tags.insert(tags::SOURCE_START_TIME.into(), tags::instant(hours_ago(-1)));
-    assert_eq!(refused(newer, none), "its lineage would make it newer than its source");
+    assert_eq!(refused(newer, none), "its lineage would tell another start of its source");
     let mut encrypted = request(1, "a");
     encrypted.encrypted = true;
     assert_eq!(refused(encrypted, none), "the rule says another encryption");

@@ -21,7 +21,7 @@ impl Draft<'_> {
             .iter()
             .flat_map(|(region, copies)| copies.iter().map(move |copy| (*region, copy)))
             .filter(|(_, copy)| copy.snapshot.state == State::Error)
-            .filter(|(_, copy)| self.is_in_force(&copy.claim))
+            .filter(|(_, copy)| self.is_in_force(&copy.claim) && self.has_looked_for(&copy.claim))
             .fold(BTreeMap::new(), |mut groups: BTreeMap<_, Vec<_>>, (region, copy)| {
                 groups.entry((region, copy.claim.clone())).or_default().push(copy.snapshot);
                 groups
@@ -33,6 +33,16 @@ impl Draft<'_> {
             self.failed_copies_of(region, &claim, &failed);
         }
         self.failed_copies_of_nobody();
+    }
+
+    /// Whether this run would know if the source were still to be copied: its Region was read and, in an event's run,
+    /// it is what the event named.
+    fn has_looked_for(&self, claim: &CopyClaim) -> bool {
+        let inventory = self.request.inventory;
+        let sources = inventory.sources.get(&claim.source_region);
+        sources.is_some_and(|sources| {
+            inventory.whole || sources.iter().any(|it| it.id == claim.source_snapshot)
+        })
     }
 
     /// Failed copies of a rule or policy that is gone: nobody will ever replace them, and they remember nothing any more.
@@ -102,8 +112,8 @@ impl Draft<'_> {
         }
         let sources = inventory.sources.get(&claim.source_region).into_iter().flatten();
         let source = sources.into_iter().find(|source| source.id == claim.source_snapshot);
-        let remedy = remedy::of_failure(inventory, copy, source);
-        (ErrorKind::KeyUnusable, format!("{text}. {remedy}"))
+        let remedy = remedy::of_failure(inventory, source, &self.rules(claim));
+        (ErrorKind::KeyUnusable, format!("{text}; {remedy}"))
     }
 
     /// Whether this run copies the source by the rule, or would if it could.

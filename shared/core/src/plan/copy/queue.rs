@@ -5,7 +5,7 @@
 //! that every copy can build on the one before. The first copy of a volume is the whole volume; until there is one, a
 //! second would be the whole volume again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use super::{CONCURRENT_COPIES, Draft};
 use crate::action::{Deferred, Planned};
 use crate::ids::{AccountId, Region, SnapshotId};
 use crate::inventory::State;
+use crate::policy::Origin;
 use crate::tags::{CopyClaim, Lineage};
 
 /// So many places an event's run leaves to the sweep, which alone knows who has waited longest.
@@ -46,6 +47,8 @@ struct Queue {
     /// Copies in progress, and those that begin now.
     in_progress: BTreeMap<Chain, usize>,
     of_account: BTreeMap<AccountId, usize>,
+    /// No account gets more than this.
+    share: Option<usize>,
 }
 
 impl Draft<'_> {
@@ -63,8 +66,12 @@ impl Draft<'_> {
                 self.defer(queue, |_| format!("{region} could not be read"));
                 continue;
             };
-            let kept_back = if self.request.inventory.whole { 0 } else { LEFT_TO_THE_SWEEP };
+            let is_sweep = self.request.inventory.whole;
+            let kept_back = if is_sweep { 0 } else { LEFT_TO_THE_SWEEP };
             let room = room.saturating_sub(kept_back);
+            if !is_sweep {
+                queue.share = Some(self.share());
+            }
             for _ in 0..room {
                 let Some(next) = queue.next() else {
                     break;
@@ -78,19 +85,31 @@ impl Draft<'_> {
                 }
                 Lineage::Alone(source) => format!("a copy of {source} is in progress in {region}"),
             };
-            let full = if kept_back == 0 {
+            let full = if is_sweep {
                 format!("{limit} copies are in progress in {region}")
             } else {
                 format!(
-                    "{limit} copies are in progress in {region}, and more the next sweep begins"
+                    "{limit} copies are in progress in {region}, or its account's share of them: more the next \
+                     sweep begins"
                 )
             };
+            queue.share = None;
             let free: Vec<Chain> = queue.open(true).cloned().collect();
             self.defer(
                 queue,
                 |chain| if free.contains(chain) { full.clone() } else { first(chain) },
             );
         }
+    }
+
+    /// An event's run does not see who else waits, so that an account gets no more than if all did.
+    fn share(&self) -> usize {
+        let owners = self.request.policies.iter().filter_map(|copies| match copies.of {
+            Origin::Shared(details) => Some(&details.owners),
+            Origin::Own => None,
+        });
+        let n = owners.flatten().collect::<BTreeSet<_>>().len().max(1);
+        ((CONCURRENT_COPIES - LEFT_TO_THE_SWEEP) / n).max(1)
     }
 
     fn defer(&mut self, queue: Queue, waits_for: impl Fn(&Chain) -> String) {
@@ -155,8 +174,10 @@ impl Queue {
             .filter(|(_, waiting)| !waiting.is_empty())
             .map(|(chain, _)| chain)
             .filter(move |chain| {
+                let of_account = self.of_account.get(&chain.2).copied().unwrap_or_default();
                 let n = self.in_progress.get(*chain).copied().unwrap_or_default();
-                n == 0 || (crowded && self.protected.contains_key(*chain))
+                self.share.is_none_or(|share| of_account < share)
+                    && (n == 0 || (crowded && self.protected.contains_key(*chain)))
             })
     }
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::key::unusable;
 use crate::ec2::{Ec2Error, ErrorKind};
-use crate::inventory::{Snapshot, VaultInventory};
+use crate::inventory::{AWS_MANAGED_KEY, Snapshot, VaultInventory};
+use crate::policy::CopyRule;
 
 /// What copying needs beside `kms:CreateGrant`.
 const USE: [&str; 5] = [
@@ -31,59 +32,66 @@ enum Lacks {
 
 /// What a key that refused `DescribeKey` lacks.
 pub(super) fn of_denial(inventory: &VaultInventory, arn: &str, err: &Ec2Error) -> String {
-    to_add(inventory, arn, lacks(inventory, arn, Some(err)))
+    to_add(inventory, arn, lacks(Some(err)))
 }
 
-/// What to do about a copy that failed because a key was not accessible. `source` is what was copied, if it is still
-/// shared.
+/// What to do about a copy by these rules that failed because a key was not accessible. `source` is what was copied, if
+/// it is still shared.
 pub(super) fn of_failure(
     inventory: &VaultInventory,
-    copy: &Snapshot,
     source: Option<&Snapshot>,
+    rules: &[&CopyRule],
 ) -> String {
     let source_key = source.and_then(|source| source.kms_key_id.as_deref());
-    let keys: Vec<&str> = source_key.into_iter().chain(copy.kms_key_id.as_deref()).collect();
-    let certain: Vec<String> =
+    let target_key = rules.first().and_then(|rule| match &rule.cmk_arn {
+        Some(arn) => Some(arn.as_str()),
+        // Nobody can take the AWS managed key away, nor give anything to it.
+        None => {
+            let default = &inventory.encryption.get(&rule.target)?.as_ref().ok()?.key;
+            (default != AWS_MANAGED_KEY).then_some(default.as_str())
+        }
+    });
+    let keys: Vec<&str> = source_key.into_iter().chain(target_key).collect();
+    let mut parts: Vec<String> =
         keys.iter().filter_map(|arn| what_is_wrong(inventory, arn)).collect();
-    if !certain.is_empty() {
-        return certain.join(". ");
+    if parts.is_empty() {
+        let likely = keys.iter().map(|arn| to_add(inventory, arn, lacks(None)));
+        parts.extend(likely);
     }
-    let likely: Vec<String> =
-        keys.iter().map(|arn| to_add(inventory, arn, lacks(inventory, arn, None))).collect();
-    match &likely[..] {
-        [] => "the keys are not known any more".into(),
-        _ => likely.join(". "),
+    if source.is_none() {
+        parts.insert(0, "its source is not shared any more, so that its key cannot be told".into());
     }
+    if parts.is_empty() {
+        return "which key it was cannot be told from here".into();
+    }
+    parts.join("; ")
 }
 
 /// `None`: nothing that can be seen from here.
 fn what_is_wrong(inventory: &VaultInventory, arn: &str) -> Option<String> {
     match inventory.keys.get(arn)? {
-        Ok(key) => unusable(key).map(|(_, what)| format!("Key {arn} {what}")),
-        Err(err) if err.kind() == ErrorKind::NotFound => Some(format!("Key {arn} does not exist")),
+        Ok(key) => unusable(key).map(|(_, what)| format!("key {arn} {what}")),
+        Err(err) if err.kind() == ErrorKind::NotFound => Some(format!("key {arn} does not exist")),
         Err(err) if err.kind() == ErrorKind::AccessDenied => Some(of_denial(inventory, arn, err)),
         Err(_) => None,
     }
 }
 
 /// KMS tells which kind of policy does not allow it
-/// ([Access denied messages](https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html)). Within
-/// one account the role is enough, as long as the key's policy leaves that to IAM, as it does by default.
-fn lacks(inventory: &VaultInventory, arn: &str, err: Option<&Ec2Error>) -> Lacks {
+/// ([Access denied messages](https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html)).
+fn lacks(err: Option<&Ec2Error>) -> Lacks {
     let said = err.map(ToString::to_string).unwrap_or_default();
     if said.contains("no identity-based policy") {
         Lacks::Role
     } else if said.contains("no resource-based policy") {
         Lacks::KeyPolicy
-    } else if account_of(arn) == inventory.account.as_str() {
-        Lacks::Role
     } else {
         Lacks::Either
     }
 }
 
 fn to_add(inventory: &VaultInventory, arn: &str, lacks: Lacks) -> String {
-    let role = role(inventory);
+    let role = role(inventory, arn);
     let key_policy = || format!("the policy of key {arn} lacks {}", key_policy(&role));
     let identity = || format!("{role} lacks {}", role_policy(arn));
     match lacks {
@@ -94,7 +102,7 @@ fn to_add(inventory: &VaultInventory, arn: &str, lacks: Lacks) -> String {
 }
 
 /// The role of a session; where it is not known, the account. A role's path is not part of its session's ARN.
-fn role(inventory: &VaultInventory) -> String {
+fn role(inventory: &VaultInventory, key: &str) -> String {
     let parts: Vec<&str> = inventory.caller.split(':').collect();
     match parts[..] {
         ["arn", partition, "sts", "", account, session] if session.starts_with("assumed-role/") => {
@@ -102,7 +110,10 @@ fn role(inventory: &VaultInventory) -> String {
             format!("arn:{partition}:iam::{account}:role/{name}")
         }
         ["arn", ..] => inventory.caller.clone(),
-        _ => format!("arn:aws:iam::{}:root", inventory.account),
+        _ => {
+            let partition = key.split(':').nth(1).unwrap_or("aws");
+            format!("arn:{partition}:iam::{}:root", inventory.account)
+        }
     }
 }
 
@@ -123,8 +134,4 @@ fn role_policy(arn: &str) -> Value {
         {"Effect": "Allow", "Action": "kms:CreateGrant", "Resource": arn,
          "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}}},
     ])
-}
-
-fn account_of(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or_default()
 }

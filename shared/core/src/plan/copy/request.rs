@@ -19,12 +19,7 @@ pub(super) fn claim_of(
     rules: &Rules<'_>,
     rule: &CopyRule,
 ) -> CopyClaim {
-    let described = description::read(&source.description);
-    let volume = described
-        .as_ref()
-        .and_then(|described| described.volume.as_ref())
-        .filter(|_| source.volume_id.is_placeholder())
-        .unwrap_or(&source.volume_id);
+    let volume = source.told_volume();
     CopyClaim {
         policy: rules.policy.name.clone(),
         rule: rule.name.clone(),
@@ -32,10 +27,10 @@ pub(super) fn claim_of(
         source_snapshot: source.id.clone(),
         source_account: source.owner.clone(),
         source_region: region.clone(),
-        source_volume: volume.clone(),
         volume_described: source.volume_id.is_placeholder() && !volume.is_placeholder(),
+        source_volume: volume,
         source_start: Some(Slot::new(source.start_time).timestamp()),
-        slot: described.as_ref().map(|described| described.slot),
+        slot: description::read(&source.description).map(|described| described.slot),
     }
 }
 

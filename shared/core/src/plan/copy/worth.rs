@@ -17,8 +17,8 @@ use crate::tags::{CopyClaim, Lineage};
 /// Policy, rule and, within an account, schedule.
 type RuleKey = (String, String, Option<String>);
 
-/// What was copied or could be, newest last, of one source volume.
-type Moments = BTreeSet<(Timestamp, SnapshotId)>;
+/// What was copied or could be, of one source volume: the moment whose data each holds.
+type Moments = BTreeMap<SnapshotId, Timestamp>;
 
 /// How every source stands among sources and copies, where a rule counts them.
 #[derive(Default)]
@@ -34,7 +34,8 @@ impl Worth {
         let mut add = |claim: &CopyClaim, rule, moment: Timestamp| {
             let key = (key(claim, rule), claim.source_account.clone(), claim.lineage());
             let group = groups.entry(key).or_insert((rule, Moments::new()));
-            group.1.insert((moment, claim.source_snapshot.clone()));
+            // Of a source that is seen, its own word counts: an older copy may not tell when it began.
+            group.1.entry(claim.source_snapshot.clone()).or_insert(moment);
         };
         for (region, sources) in &draft.request.inventory.sources {
             for source in sources.iter().filter(|source| is_good(source.state)) {
@@ -60,7 +61,8 @@ impl Worth {
     }
 
     fn stand(&mut self, key: &RuleKey, rule: &CopyRule, moments: Moments) {
-        let newest_first: Vec<_> = moments.into_iter().rev().collect();
+        let newest_first: BTreeSet<_> = moments.into_iter().map(|(id, at)| (at, id)).collect();
+        let newest_first: Vec<_> = newest_first.into_iter().rev().collect();
         let times: Vec<Timestamp> = newest_first.iter().map(|(at, _)| *at).collect();
         let keep = rule.retain.as_ref().and_then(|retain| retain.keep);
         let periods = keep.map(|keep| keep::periods(&keep, &TimeZone::UTC, &times));

@@ -183,3 +183,14 @@ proptest! {
         live(world, days, shared_for, |n| own(n, ["a", "b", "a,b"][n as usize % 3], 0));
     }
 }
+
+#[test]
+fn copies_that_do_not_tell_when_their_source_began_count_once() {
+    let start = |n: u32| i64::from(10 * n);
+    let sources = (1..=4).map(|n| source(n, start(n))).collect();
+    // The three newest are copied, an hour later, by a version that did not record it; the rule keeps four.
+    let old =
+        |n: u32| with(copy(n, start(n) - 1, 1), |it| drop(it.tags.remove(tags::SOURCE_START_TIME)));
+    let plan = by(&json!({"Count": 4}), sources, (1..=3).map(old).collect()).good_plan();
+    assert_eq!(copied(&plan).len(), 1, "{:?}", plan.held);
+}

@@ -213,7 +213,7 @@ fn a_key_that_was_not_accessible_is_told_with_what_to_add_where() {
             panic!("{:?}", plan.impossible);
         };
         assert_eq!((kind, code), (ErrorKind::KeyUnusable, "error"));
-        let begins = format!("copy {} of {} ended in error: {NOT_ACCESSIBLE}. ", snap(9), snap(1));
+        let begins = format!("copy {} of {} ended in error: {NOT_ACCESSIBLE}; ", snap(9), snap(1));
         assert!(text.starts_with(&begins), "{text}");
         assert!(unwanted.iter().all(|it| !text.contains(it)), "{text}");
         for before in wanted {
@@ -239,9 +239,9 @@ fn what_is_seen_to_be_wrong_is_told_rather_than_what_may_be() {
     let plan = world.good_plan();
     let text = said(&plan).into_iter().map(|(.., text)| text).find(|it| it.starts_with("copy"));
     let text = text.unwrap();
-    assert!(text.contains(&format!("Key {} is disabled: enable it", key(HOME))), "{text}");
+    assert!(text.contains(&format!("key {} is disabled: enable it", key(HOME))), "{text}");
     assert!(!text.contains("lacks"), "{text}");
-    // Neither key refuses to be looked at: it may be either, and the vault's own asks the role only.
+    // Neither key refuses to be looked at: it may be either.
     world.inventory.keys.insert(key(HOME), Ok(good(&key(HOME))));
     let plan = world.good_plan();
     let (.., text) = said(&plan)[0];
@@ -249,11 +249,10 @@ fn what_is_seen_to_be_wrong_is_told_rather_than_what_may_be() {
     for part in [
         format!("the policy of key {} lacks [", source_key()),
         format!(", or {role} lacks ["),
-        format!(". {role} lacks ["),
+        format!("]; the policy of key {} lacks [", key(HOME)),
     ] {
         assert!(text.contains(&part), "{part} in {text}");
     }
-    assert!(!text.contains(&format!("the policy of key {} lacks", key(HOME))), "{text}");
     // Without a name for the role the account has to do; what is not about keys gets no such advice.
     world.inventory.caller = String::new();
     let plan = world.good_plan();
@@ -276,3 +275,27 @@ fn a_key_of_the_rule_that_refuses_is_told_with_what_to_add() {
     assert_eq!(statements[0]["Resource"], key(AWAY));
     assert!(statements[0]["Action"].as_array().unwrap().contains(&json!("kms:Decrypt")));
 }
+
+#[test]
+fn the_aws_managed_key_lacks_nothing_and_a_source_that_is_gone_tells_no_key() {
+    let not_asked = json!({"Encrypted": true});
+    let copies = || vec![failed(copy_of(1, 9, 1), NOT_ACCESSIBLE)];
+    let mut with_source = world(vec![encrypted(source(1, 1))], copies(), &not_asked);
+    let managed = EbsEncryption { by_default: false, key: AWS_MANAGED_KEY.into() };
+    with_source.inventory.encryption.insert(id(HOME), Ok(managed.clone()));
+    let plan = with_source.good_plan();
+    let (.., text) = said(&plan)[0];
+    assert!(text.contains(&format!("; the policy of key {} lacks [", source_key())), "{text}");
+    assert!(!text.contains(VAULT_KEY), "{text}");
+    let mut gone = world(vec![], copies(), &not_asked);
+    gone.inventory.encryption.insert(id(HOME), Ok(managed));
+    let plan = gone.good_plan();
+    let (.., text) = said(&plan)[0];
+    assert!(
+        text.ends_with("; its source is not shared any more, so that its key cannot be told"),
+        "{text}"
+    );
+}
+
+/// How ARNs of the vault's keys begin.
+const VAULT_KEY: &str = "arn:aws:kms:eu-central-1:222222222222:key/";

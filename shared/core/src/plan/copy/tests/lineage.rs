@@ -186,3 +186,18 @@ fn copies_that_are_not_encrypted_as_the_rule_says_are_told_and_stay() {
     assert_eq!(encryption(&mut world, json!({"Encrypted": true})), [why(1, "a key")]);
     assert_eq!(encryption(&mut world, json!({"Encrypted": false})), [""; 0]);
 }
+
+#[test]
+fn failures_are_remembered_while_their_source_cannot_be_looked_for() {
+    let failed = |n, hours| with(copy_of(1, n, hours), |it| it.state = State::Error);
+    let rule = json!({"Count": 9});
+    let mut world = world(&rule, vec![source(1, 5)], vec![failed(8, 2), failed(9, 0)]);
+    world.inventory.sources.clear();
+    let plan = world.good_plan();
+    assert_eq!((deleted(&plan).len(), plan.impossible.len()), (0, 0), "its Region was not read");
+    world.inventory.sources.insert(id(HOME), vec![source(2, 5)]);
+    world.inventory.whole = false;
+    assert_eq!(deleted(&world.good_plan()).len(), 0, "an event names another");
+    world.inventory.whole = true;
+    assert_eq!(deleted(&world.good_plan()).len(), 2, "it is not shared any more");
+}

@@ -167,7 +167,9 @@ fn an_event_leaves_places_to_the_sweep() {
     assert_eq!(begun(&world.good_plan()), [snap(1)]);
     world.target().in_progress.push(other(114));
     let plan = world.good_plan();
-    let why = format!("15 copies are in progress in {HOME}, and more the next sweep begins");
+    let why = format!(
+        "15 copies are in progress in {HOME}, or its account's share of them: more the next sweep begins"
+    );
     assert_eq!((begun(&plan), waits(&plan)), (vec![], vec![format!("{}: {why}", snap(1))]));
     // Nor does it begin a second first copy, though it has not looked at the copies of other sources.
     let mine = with(pending(copy_of(2, 102, 1)), |it| {
@@ -177,6 +179,24 @@ fn an_event_leaves_places_to_the_sweep() {
     let plan = world.good_plan();
     let why = format!("the first copy of {} is in progress in {HOME}", vol(1));
     assert_eq!((begun(&plan), waits(&plan)), (vec![], vec![format!("{}: {why}", snap(1))]));
+}
+
+#[test]
+fn an_events_account_gets_no_more_than_if_all_waited() {
+    let of = |account: usize, n: u32| {
+        with(pending(super::of(n, copy_of(n, 100 + n, 1))), |it| {
+            drop(it.tags.insert(tags::SOURCE_ACCOUNT.into(), account_text(account)));
+        })
+    };
+    let begins = |in_progress: Vec<Snapshot>| {
+        let mut world = world(vec![owned_by(0, source(1, 1))], vec![]);
+        world.inventory.whole = false;
+        world.target().in_progress = in_progress;
+        begun(&world.good_plan()).len()
+    };
+    // Of ten accounts each gets one of the fifteen.
+    assert_eq!(begins((20..30).map(|n| of(1, n)).collect()), 1);
+    assert_eq!(begins(vec![of(0, 20)]), 0);
 }
 
 #[test]
