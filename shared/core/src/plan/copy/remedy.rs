@@ -43,13 +43,13 @@ pub(super) fn of_failure(
     rules: &[&CopyRule],
 ) -> String {
     let source_key = source.and_then(|source| source.kms_key_id.as_deref());
-    let target_key = rules.first().and_then(|rule| match &rule.cmk_arn {
-        Some(arn) => Some(arn.as_str()),
-        // Nobody can take the AWS managed key away, nor give anything to it.
-        None => {
-            let default = &inventory.encryption.get(&rule.target)?.as_ref().ok()?.key;
-            (default != AWS_MANAGED_KEY).then_some(default.as_str())
+    let target_key = rules.first().and_then(|rule| {
+        if let Some(arn) = &rule.cmk_arn {
+            return Some(arn.as_str());
         }
+        // Nobody can take the AWS managed key away, nor give anything to it.
+        let default = &inventory.encryption.get(&rule.target)?.as_ref().ok()?.key;
+        (default != AWS_MANAGED_KEY).then_some(default.as_str())
     });
     let keys: Vec<&str> = source_key.into_iter().chain(target_key).collect();
     let mut parts: Vec<String> =
