@@ -1,19 +1,18 @@
-"""What a role's own policies let its sessions do in EC2, where knob `identity_policies` is on.
+"""What EC2 asks a role's own policies, where knob `identity_policies` is on.
 
-EC2 asks once for every resource of a call, and once more for tags that are made with it. The table of that is
+It asks once for every resource of a call, and once more for tags that are made with it. The table of that is
 from the Service Authorization Reference; actions that are not in it are asked for resource `*`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from .errors import AwsError
-from .policy import Context, permits
+from .policy import Context
 from .query import Params, timestamp
+from .roles import denial, may
 from .snapshots import visible
-from .sts import find_role
 from .world import KNOBS, LOCK, Caller, backend, partition
 
 Asked = tuple[str, str, Context]  # action, resource, what is known of it
@@ -23,26 +22,14 @@ def authorize(action: str, caller: Caller, region: str, p: Params) -> None:
     if not KNOBS["identity_policies"] or not caller.role_arn:
         return
     with LOCK:
-        role = find_role(caller.role_arn)
-        documents = [*role.policies.values(), *map(current, role.managed_policies.values())] if role else []
-        common = {
-            "aws:PrincipalArn": caller.role_arn,
-            "aws:PrincipalAccount": caller.account,
-            "aws:RequestedRegion": region,
-            "ec2:Region": region,
-        }
+        common = {"aws:RequestedRegion": region, "ec2:Region": region}
         for wanted, resource, context in ASKS.get(action, anything)(action, Place(caller, region), p):
-            if not permits(documents, f"ec2:{wanted}", resource, {**common, **context}):
+            if not may(caller, f"ec2:{wanted}", resource, {**common, **context}):
                 raise AwsError(
                     "UnauthorizedOperation",
-                    f"You are not authorized to perform this operation. User: {caller.arn} is not "
-                    f"authorized to perform: ec2:{wanted} on resource: {resource} because no "
-                    f"identity-based policy allows the ec2:{wanted} action",
+                    "You are not authorized to perform this operation. "
+                    + denial(caller, f"ec2:{wanted}", resource),
                 )
-
-
-def current(managed: Any) -> str:
-    return next(v.document for v in managed.versions if v.version_id == managed.default_version_id)
 
 
 class Place:

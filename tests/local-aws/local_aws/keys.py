@@ -9,9 +9,10 @@ from moto.ec2.models import elastic_block_store as ebs
 from moto.kms import kms_backends
 from moto.kms import models as kms_m
 from moto.kms import responses as kms_r
-from moto.kms.exceptions import AccessDeniedException
 
+from .errors import AwsError
 from .policy import allows
+from .roles import denial, may
 from .world import KNOBS, Caller, backend, current_caller
 
 ARN = re.compile(r"arn:aws[\w-]*:kms:([\w-]+):(\d{12}):(key|alias)/(.+)")
@@ -30,6 +31,10 @@ CROSS_ACCOUNT = {
     "Verify",
 }
 
+# What EC2 does with keys in the name of whoever copies a snapshot.
+READ = ("kms:CreateGrant", "kms:Decrypt", "kms:ReEncryptFrom")  # with the source's
+WRITE = ("kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo")  # with the copy's
+
 
 def find(account: str, region: str, name: str) -> Any:
     """moto's key for a key id, an alias or an ARN of either; None if there is none."""
@@ -47,23 +52,32 @@ def find(account: str, region: str, name: str) -> Any:
     return state.keys.get(name)
 
 
-def usable(caller: Caller, region: str, name: str) -> str | None:
+def usable(caller: Caller, region: str, name: str, actions: tuple[str, ...] = WRITE) -> str | None:
     """ARN of a key EC2 may use for `caller`; None where it would say "Given key ID is not accessible"."""
     key = find(caller.account, region, name)
     if key is None or key.key_state != "Enabled" or key.key_usage != "ENCRYPT_DECRYPT":
         return None
     if not key.key_spec.startswith("SYMMETRIC"):
         return None
-    return key.arn if may_use(caller, key, "kms:CreateGrant") else None
+    context = {"kms:ViaService": f"ec2.{region}.amazonaws.com", "kms:GrantIsForAWSResource": "true"}
+    return None if any(denied_by(caller, key, action, context) for action in actions) else key.arn
 
 
-def may_use(caller: Caller, key: Any, action: str) -> bool:
-    """A foreign key needs a key policy that says so, where knob `key_policies` is on."""
-    if key.account_id == caller.account:
-        return True
+def denied_by(caller: Caller, key: Any, action: str, context: dict[str, str]) -> str | None:
+    """The kind of policy that does not let `caller`: "identity", "resource", or None: it may.
+
+    The policies of a role count where knob `identity_policies` is on, and those of foreign keys where
+    `key_policies` is. A key's policy leaves its own account to IAM, as the one that KMS gives to every key.
+    """
+    ours = key.account_id == caller.account
     if key.key_manager == "AWS":
-        return False
-    return not KNOBS["key_policies"] or allows(key.policy or "{}", caller, action, {})
+        return None if ours else "resource"
+    context = {"kms:CallerAccount": caller.account, "aws:ResourceAccount": key.account_id, **context}
+    if not may(caller, action, key.arn, context):
+        return "identity"
+    if ours or not KNOBS["key_policies"] or allows(key.policy or "{}", caller, action, context):
+        return None
+    return "resource"
 
 
 def aws_managed(arn: str | None) -> bool:
@@ -130,11 +144,10 @@ def install() -> None:
     def describe_key(self: Any) -> str:
         name = self._get_param("KeyId") or ""
         key = find(self.current_account, self.region, name)
-        if key is not None and not may_use(current_caller(), key, "kms:DescribeKey"):
-            raise AccessDeniedException(
-                f"User: {current_caller().arn} is not authorized to perform: "
-                f"kms:DescribeKey on resource: {key.arn}"
-            )
+        caller, action = current_caller(), "kms:DescribeKey"
+        kind = denied_by(caller, key, action, {}) if key is not None else None
+        if kind:
+            raise AwsError("AccessDeniedException", denial(caller, action, key.arn, kind))
         return describe(self)
 
     kms_r.KmsResponse.describe_key = describe_key

@@ -40,6 +40,8 @@ def snapshot_row(s: Snapshot, fast: list[Body]) -> Body:
         "description": s.description,
         "copied": s.copied,
         "source": s.source and {"region": s.source[0], "id": s.source[1]},
+        "transfer": s.transfer.get("type"),
+        "incremental": s.incremental if s.copied else None,
         "tier": s.storage_tier,
         "tiering": tiers.operation(s),
         "lock": lock or None,

@@ -58,6 +58,8 @@ class Snapshot:
         self.completed_at: dt.datetime | None = None
         self.source: tuple[str, str] | None = None  # (Region, id) of what it is a copy of
         self.transfer: dict[str, Any] = {}
+        self.lineage = volume_id  # of a copy, too, the volume that it was first made of
+        self.incremental = False  # of a copy: no full one
         self.failure: str | None = None  # how it will end, if not well
         self.seeded = False  # past every API: does not count as a call
         self.forced: str | None = None
@@ -141,7 +143,7 @@ class Snapshot:
                 self,
                 origin,
                 cause,
-                incremental="true",
+                incremental=str(self.incremental).lower(),
                 transferType=self.transfer.get("type", "standard"),
             )
         else:

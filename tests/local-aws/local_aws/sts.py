@@ -7,15 +7,13 @@ import re
 import secrets
 from typing import Any
 
-from moto.iam.models import iam_backends
-
 from .errors import AwsError, request_id
 from .policy import allows
 from .query import Params, element, timestamp
+from .roles import ROLE_ARN, denial, find_role, may
 from .world import LOCK, WORLD, Caller, Session, new_access_key, now
 
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
-ROLE_ARN = re.compile(r"arn:(aws[\w-]*):iam::(\d{12}):role/(.+)")
 
 
 def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -25,14 +23,6 @@ def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], b
         f"<ResponseMetadata><RequestId>{rid}</RequestId></ResponseMetadata></{action}Response>"
     )
     return 200, {"content-type": "text/xml", "x-amzn-requestid": rid}, body.encode()
-
-
-def find_role(arn: str) -> Any:
-    match = ROLE_ARN.fullmatch(arn)
-    if not match or match.group(2) not in iam_backends:
-        return None
-    roles = iam_backends[match.group(2)][match.group(1)].roles.values()
-    return next((role for role in list(roles) if role.arn == arn), None)
 
 
 def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
@@ -55,6 +45,9 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
                 "AccessDenied",
                 f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
             )
+        owner = {"aws:ResourceAccount": ROLE_ARN.fullmatch(arn).group(2)}
+        if not may(caller, "sts:AssumeRole", arn, owner):
+            raise AwsError("AccessDenied", denial(caller, "sts:AssumeRole", arn))
         if not 900 <= seconds <= int(role.max_session_duration or 3600):
             raise AwsError(
                 "ValidationError",
@@ -62,7 +55,7 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
             )
         key = new_access_key()
         session = Session(
-            ROLE_ARN.fullmatch(arn).group(2),
+            owner["aws:ResourceAccount"],
             arn,
             name,
             now() + dt.timedelta(seconds=seconds),

@@ -31,6 +31,8 @@ KNOBS: dict[str, Any] = {
     "snapshot_seconds": 0.3,  # CreateSnapshot stays pending this long; negative: for ever
     "copy_seconds": 0.3,  # CopySnapshot stays pending this long; negative: for ever
     "copy_limit": 20,  # pending copies per account and destination Region; 0: no limit
+    "copy_throughput": 2000,  # MiB/s of pending time-based copies between two Regions; 0: none of them
+    "full_copies": 0,  # the next n copies that could be incremental are full ones; negative: all
     "copy_refusal": "sync",  # unknown source: "sync" refuses, "async" ends in State=error
     "presigned_url": "optional",  # "required": a copy of an encrypted source without one ends in State=error
     "snapshot_rate_seconds": 0,  # SnapshotCreationPerVolumeRateExceeded within this time; 0: off
@@ -41,7 +43,7 @@ KNOBS: dict[str, Any] = {
     "restore_seconds": 0.3,  # fast restores are enabling, optimizing, disabling this long; negative: for ever
     "restore_limit": 5,  # snapshots with fast restores per account and Region; 0: no limit
     "restore_failures": 0,  # the next n zones of fast restores are unsuccessful; negative: all
-    "identity_policies": False,  # a role's session may do in EC2 what the role's policies allow
+    "identity_policies": False,  # a role's session may do in EC2, STS and KMS what the role's policies allow
     "key_policies": False,  # foreign KMS keys need a key policy that names the caller
     "duplicate_events": 0,  # every event is delivered this many times more
     "drop_events": 0,  # the next n events are lost; negative: all

@@ -90,6 +90,21 @@ class Events(Case):
         )
         self.assertIn(copy, {d["snapshot_id"].split("/")[-1] for d in details})
 
+    def test_either_pattern(self) -> None:
+        full = [{"incremental": ["false", False]}, {"Incremental": ["False"]}]
+        self.rule(MEMBER, OTHER, {"event": ["copySnapshot"], "result": ["succeeded"], "$or": full})
+        volume, there = self.volume(), client("ec2", MEMBER, OTHER)
+        wanted = {"SourceRegion": REGION, "SourceSnapshotId": self.snapshot(volume)}
+        first = there.copy_snapshot(**wanted)["SnapshotId"]
+        self.rest()
+        there.copy_snapshot(**wanted)
+        (delivery,) = self.rest()
+        self.assertTrue(delivery["event"]["detail"]["snapshot_id"].endswith(first))
+        for detail in ({"Incremental": "False"}, {"incremental": False}, {"Incremental": "True"}, {}):
+            detail |= {"event": "copySnapshot", "result": "succeeded"}
+            control("POST", "emit", {"account": MEMBER, "region": OTHER, "detail": detail})
+        self.assertEqual(len(self.rest()), 3)
+
     def test_one_at_a_time_for_a_process(self) -> None:
         second = FakeFunction(0.05)
         self.addCleanup(second.close)

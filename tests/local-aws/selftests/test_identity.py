@@ -10,8 +10,10 @@ MINE = {"managed": "yes"}
 
 
 class Identity(Case):
-    def session(self, *statements: dict, region: str = REGION, managed: bool = False) -> object:
-        """A client of EC2 with a role that has just these statements."""
+    def session(
+        self, *statements: dict, region: str = REGION, managed: bool = False, service: str = "ec2"
+    ) -> object:
+        """A client with a role that has just these statements."""
         iam, name = client("iam"), f"r{len(client('iam').list_roles()['Roles'])}"
         trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": CENTRAL}}
         arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
@@ -26,7 +28,7 @@ class Identity(Case):
         c = client("sts", CENTRAL).assume_role(**assumed)["Credentials"]
         control("POST", "config", {"identity_policies": True})
         token = c["SessionToken"]
-        return client("ec2", c["AccessKeyId"], region, secret=c["SecretAccessKey"], aws_session_token=token)
+        return client(service, c["AccessKeyId"], region, secret=c["SecretAccessKey"], aws_session_token=token)
 
     def denied(self, wanted: str, call: object, **arguments: object) -> None:
         message = self.refused("UnauthorizedOperation", call, **arguments)
@@ -180,3 +182,51 @@ class Identity(Case):
         permission = {"Add": [{"UserId": CENTRAL}]}
         self.denied("ModifySnapshotAttribute", call, **attribute, CreateVolumePermission=permission)
         call(**attribute, OperationType="remove", UserIds=[VAULT, CENTRAL])
+
+    def test_keys_for_ec2(self) -> None:
+        """A role needs permission for its own account's keys, too; EC2 says so only later."""
+        source_key, key = self.key(), self.key(region=OTHER)
+        source = self.snapshot(self.volume(kms_key=source_key))
+        copy = {"Action": ["ec2:CopySnapshot"], "Resource": "*"}
+        via = {"StringLike": {"kms:ViaService": "ec2.*"}}
+        for_aws = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        grant = {"Action": "kms:CreateGrant", "Resource": [source_key, key], "Condition": {**via, **for_aws}}
+        read = {"Action": ["kms:Decrypt", "kms:ReEncryptFrom"], "Resource": source_key, "Condition": via}
+        makes = ["kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo"]
+        write = {"Action": makes, "Resource": key, "Condition": via}
+
+        def state_of_copy(*statements: dict, **more: object) -> str:
+            role = self.session(copy, *statements, region=OTHER)
+            made = role.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=source, Encrypted=True, **more)
+            return self.described(made["SnapshotId"], client("ec2", MEMBER, OTHER))["State"]
+
+        self.assertEqual(state_of_copy(grant, read, write, KmsKeyId=key), "completed")
+        self.assertEqual(state_of_copy(grant, read, KmsKeyId=key), "error")
+        self.assertEqual(state_of_copy(grant, write, KmsKeyId=key), "error")
+        self.assertEqual(state_of_copy(read, write, KmsKeyId=key), "error")
+        own = {**grant, "Resource": source_key}
+        self.assertEqual(state_of_copy(own, read, write, KmsKeyId=key), "error")
+        self.assertEqual(state_of_copy(own, read), "completed", "aws/ebs leaves it to EC2")
+        kms = self.session({"Action": "kms:DescribeKey", "Resource": key}, region=OTHER, service="kms")
+        kms.describe_key(KeyId=key)
+        kms = self.session(service="kms")
+        message = self.refused("AccessDeniedException", kms.describe_key, KeyId=source_key)
+        self.assertIn(f"on resource: {source_key} because no identity-based policy allows", message)
+
+    def test_assume_role(self) -> None:
+        iam = client("iam")
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"{MEMBER}"}}
+        document = json.dumps({"Statement": [trust]})
+        arns = [
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+            for name in ("reader", "other")
+        ]
+        here = {"StringEquals": {"aws:ResourceAccount": [MEMBER, VAULT]}}
+        allowed = {"Action": "sts:AssumeRole", "Resource": "arn:aws:iam::*:role/reader", "Condition": here}
+        sts = self.session(allowed, service="sts")
+        sts.assume_role(RoleArn=arns[0], RoleSessionName="s2")
+        message = self.refused("AccessDenied", sts.assume_role, RoleArn=arns[1], RoleSessionName="s2")
+        self.assertIn(f"sts:AssumeRole on resource: {arns[1]} because no identity-based policy", message)
+        there = {"StringEquals": {"aws:ResourceAccount": VAULT}}
+        sts = self.session({**allowed, "Condition": there}, service="sts")
+        self.refused("AccessDenied", sts.assume_role, RoleArn=arns[0], RoleSessionName="s2")

@@ -1,4 +1,4 @@
-"""Making, copying, sharing, locking and deleting snapshots."""
+"""Making, sharing, locking and deleting snapshots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 
 from botocore.exceptions import ClientError
 
-from .support import CENTRAL, MEMBER, OTHER, REGION, VAULT, Case, client, control, tags, until
+from .support import CENTRAL, MEMBER, REGION, VAULT, Case, control, tags, until
 
 
 class Create(Case):
@@ -166,143 +166,6 @@ class Create(Case):
         self.assertEqual(len(control("GET", "snapshots")), 1)
         self.ec2.terminate_instances(InstanceIds=[instance["id"]])
         self.refused("IncorrectInstanceState", call, InstanceSpecification=own)
-
-
-class Copy(Case):
-    def test_within_an_account(self) -> None:
-        plain, key = self.snapshot(), self.key(region=OTHER)
-        there = client("ec2", MEMBER, OTHER)
-        made = there.copy_snapshot(
-            SourceRegion=REGION, SourceSnapshotId=plain, Description="c", TagSpecifications=tags(t="1")
-        )
-        self.assertEqual(made["Tags"], [{"Key": "t", "Value": "1"}])
-        shown = self.described(made["SnapshotId"], there)
-        self.assertEqual(
-            (shown["State"], shown["Encrypted"], shown["VolumeId"], shown["Description"]),
-            ("completed", False, "vol-ffffffff", "c"),
-        )
-        made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain, Encrypted=True, KmsKeyId=key)
-        self.assertEqual(self.described(made["SnapshotId"], there)["KmsKeyId"], key)
-        made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain, Encrypted=True)
-        default = there.get_ebs_default_kms_key_id()["KmsKeyId"]
-        self.assertEqual(self.described(made["SnapshotId"], there)["KmsKeyId"], default)
-
-    def test_default_encryption(self) -> None:
-        there = client("ec2", MEMBER, OTHER)
-        plain, encrypted = self.snapshot(), self.snapshot(self.volume(kms_key=self.key()))
-        chosen = self.key(region=OTHER)
-        ebs = there.get_ebs_default_kms_key_id()["KmsKeyId"]
-        there.modify_ebs_default_kms_key_id(KmsKeyId=chosen)
-
-        def key_of_copy(source: str, **more: object) -> str | None:
-            made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=source, **more)["SnapshotId"]
-            shown = self.described(made, there)
-            self.assertEqual((shown["State"], shown["OwnerId"]), ("completed", MEMBER))
-            return shown.get("KmsKeyId")
-
-        self.assertEqual(key_of_copy(plain), None)
-        self.assertEqual(key_of_copy(plain, Encrypted=True), chosen)
-        self.assertEqual(key_of_copy(encrypted), ebs)
-        there.enable_ebs_encryption_by_default()
-        self.assertEqual(key_of_copy(plain), chosen)
-        self.assertEqual(key_of_copy(encrypted), chosen)
-        client("kms", MEMBER, OTHER).disable_key(KeyId=chosen)
-        made = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=plain)["SnapshotId"]
-        self.assertEqual(self.described(made, there)["StateMessage"], "Given key ID is not accessible")
-
-    def test_shared_and_reencrypted(self) -> None:
-        source_key, vault_key = self.key(), self.key(VAULT, OTHER)
-        snapshot = self.snapshot(self.volume(kms_key=source_key, size=3))
-        there = client("ec2", VAULT, OTHER)
-        wanted = {
-            "SourceRegion": REGION,
-            "SourceSnapshotId": snapshot,
-            "Encrypted": True,
-            "KmsKeyId": vault_key,
-        }
-        self.refused("InvalidSnapshot.NotFound", there.copy_snapshot, **wanted)
-        self.share(snapshot)
-        made = there.copy_snapshot(**wanted, CompletionDurationMinutes=60)["SnapshotId"]
-        shown = self.described(made, there)
-        self.assertEqual(
-            (shown["State"], shown["KmsKeyId"], shown["OwnerId"], shown["VolumeSize"]),
-            ("completed", vault_key, VAULT, 3),
-        )
-        self.refused(
-            "InvalidSnapshot.NotFound", there.copy_snapshot, **{**wanted, "SourceRegion": "eu-west-1"}
-        )
-        self.refused("InvalidParameterValue", there.copy_snapshot, **wanted, CompletionDurationMinutes=7)
-        self.refused(
-            "InvalidParameterDependency",
-            there.copy_snapshot,
-            SourceRegion=REGION,
-            SourceSnapshotId=snapshot,
-            KmsKeyId=vault_key,
-        )
-
-    def test_with_a_bad_key_ends_in_error(self) -> None:
-        control("POST", "config", {"copy_seconds": 0.2})
-        kms = client("kms", VAULT)
-        source, disabled, doomed = self.key(), self.key(VAULT), self.key(VAULT)
-        signing = self.key(VAULT, KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")
-        kms.disable_key(KeyId=disabled)
-        kms.schedule_key_deletion(KeyId=doomed, PendingWindowInDays=7)
-        snapshot = self.snapshot(self.volume(kms_key=source))
-        self.share(snapshot)
-        unknown = f"arn:aws:kms:{REGION}:{VAULT}:key/11111111-2222-3333-4444-555555555555"
-        copies = [
-            self.vault.copy_snapshot(
-                SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True, KmsKeyId=k
-            )["SnapshotId"]
-            for k in (disabled, doomed, signing, unknown)
-        ]
-        self.assertEqual(self.described(copies[0], self.vault)["State"], "pending")
-        for each in copies:
-            shown = until(lambda e=each: (s := self.described(e, self.vault))["State"] == "error" and s)
-            self.assertEqual(shown["StateMessage"], "Given key ID is not accessible")
-        client("kms").disable_key(KeyId=source)  # the source's key counts too
-        good = self.key(VAULT)
-        late = self.vault.copy_snapshot(
-            SourceRegion=REGION, SourceSnapshotId=snapshot, Encrypted=True, KmsKeyId=good
-        )
-        until(lambda: self.described(late["SnapshotId"], self.vault)["State"] == "error")
-
-    def test_key_policies(self) -> None:
-        control("POST", "config", {"key_policies": True})
-        source = self.key()
-        snapshot = self.snapshot(self.volume(kms_key=source))
-        self.share(snapshot)
-        mine = self.key(VAULT)
-        wanted = {"SourceRegion": REGION, "SourceSnapshotId": snapshot, "Encrypted": True, "KmsKeyId": mine}
-        made = self.vault.copy_snapshot(**wanted)["SnapshotId"]
-        self.assertEqual(self.described(made, self.vault)["State"], "error")
-        policy = (
-            '{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:root"},'
-            '"Action":["kms:CreateGrant","kms:DescribeKey"],"Resource":"*"}]}' % VAULT
-        )
-        client("kms").put_key_policy(KeyId=source, PolicyName="default", Policy=policy)
-        made = self.vault.copy_snapshot(**wanted)["SnapshotId"]
-        self.assertEqual(self.described(made, self.vault)["State"], "completed")
-
-    def test_limits_and_states(self) -> None:
-        control("POST", "config", {"copy_seconds": -1, "copy_limit": 2})
-        snapshot = self.snapshot()
-        there = client("ec2", MEMBER, OTHER)
-        copies = [
-            there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot)["SnapshotId"]
-            for _ in range(2)
-        ]
-        self.refused(
-            "ResourceLimitExceeded", there.copy_snapshot, SourceRegion=REGION, SourceSnapshotId=snapshot
-        )
-        control("POST", "snapshot", {"id": copies[0], "state": "completed"})
-        there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=snapshot)
-        self.refused("IncorrectState", self.ec2.copy_snapshot, SourceRegion=OTHER, SourceSnapshotId=copies[1])
-        control("POST", "config", {"copy_refusal": "async", "copy_seconds": 0})
-        lost = self.ec2.copy_snapshot(SourceRegion=OTHER, SourceSnapshotId="snap-0123456789abcdef0")[
-            "SnapshotId"
-        ]
-        self.assertEqual(self.described(lost)["StateMessage"], "Source snapshot is not found")
 
 
 class Share(Case):
