@@ -234,6 +234,13 @@ pub struct Call {
     pub succeeded: bool,
 }
 
+/// The text of the first XML element of that name.
+#[must_use]
+pub fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let after = xml.split_once(&format!("<{name}>")).map_or("", |(_, after)| after);
+    after.split('<').next().unwrap_or_default()
+}
+
 /// An account in a Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -267,6 +274,10 @@ pub struct Snapshot {
     pub shared_with: Vec<String>,
     pub description: String,
     pub copied: bool,
+    /// Of a copy: `standard` or `time-based`.
+    pub transfer: String,
+    /// Of a copy.
+    pub incremental: bool,
     /// `standard` or `archive`.
     pub tier: String,
     /// Null: never locked.
@@ -297,6 +308,8 @@ impl Snapshot {
                 .collect(),
             description: text("description").unwrap_or_default(),
             copied: row.get("copied") == Some(&Value::Bool(true)),
+            transfer: text("transfer").unwrap_or_default(),
+            incremental: row.get("incremental") == Some(&Value::Bool(true)),
             tier: text("tier").unwrap_or_default(),
             lock: row.get("lock").cloned().unwrap_or_default(),
             fast_restores: row.get("fast_restores").cloned().unwrap_or_default(),

@@ -116,10 +116,18 @@ impl Stage {
             "Action": "sts:AssumeRole",
             "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
         }]});
+        self.create_role(account, ROLE, &trust)
+    }
+
+    /// Makes a role that may do nothing yet, with this trust policy.
+    ///
+    /// # Errors
+    /// When it exists.
+    pub fn create_role(&self, account: &str, name: &str, trust: &Value) -> Result<()> {
         let form = [
             ("Action", "CreateRole"),
             ("Version", "2010-05-08"),
-            ("RoleName", ROLE),
+            ("RoleName", name),
             ("AssumeRolePolicyDocument", &trust.to_string()),
         ];
         self.aws.query(Place { account, region: "us-east-1" }, "iam", &form).map(drop)
@@ -203,13 +211,21 @@ impl Stage {
                 "detail-type": ["EBS Snapshot Notification"],
                 "detail": {"event": ["shareSnapshot"], "result": ["succeeded"]},
             });
-            let rule = json!({"Name": "shared", "EventPattern": pattern.to_string()});
-            self.aws.json(place, "events", "AWSEvents.PutRule", &rule)?;
             let arn = format!("arn:aws:lambda:{region}:{VAULT}:function:{name}");
-            let targets = json!({"Rule": "shared", "Targets": [{"Id": "1", "Arn": arn}]});
-            self.aws.json(place, "events", "AWSEvents.PutTargets", &targets)?;
+            self.put_rule(place, "shared", &pattern, &arn)?;
         }
         Ok(())
+    }
+
+    /// Makes an event rule that sends what fits the pattern to one target.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn put_rule(&self, at: Place<'_>, name: &str, pattern: &Value, target: &str) -> Result<()> {
+        let rule = json!({"Name": name, "EventPattern": pattern.to_string()});
+        self.aws.json(at, "events", "AWSEvents.PutRule", &rule)?;
+        let targets = json!({"Rule": name, "Targets": [{"Id": "1", "Arn": target}]});
+        self.aws.json(at, "events", "AWSEvents.PutTargets", &targets).map(drop)
     }
 }
 

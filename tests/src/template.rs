@@ -28,12 +28,15 @@ Loader.add_multi_constructor("!", function)
 json.dump(yaml.load(open(sys.argv[1]), Loader), sys.stdout, default=str)
 "#;
 
-/// A template with values for its parameters, pseudo parameters included.
+/// A template with values for its parameters, pseudo parameters included. Others have their defaults.
 #[derive(Debug)]
 pub struct Template {
     text: Value,
     parameters: BTreeMap<String, Value>,
 }
+
+/// What the local AWS asks roles for; the rest need not be understood here.
+const ASKED: [&str; 3] = ["\"ec2:", "\"kms:", "\"sts:"];
 
 impl Template {
     /// Reads the template at `path` of the project.
@@ -53,69 +56,158 @@ impl Template {
         Ok(Self { text, parameters })
     }
 
-    /// The statements about EC2 in the inline policies of a role, as one policy document.
+    /// The statements about EC2, keys and other roles in the inline policies of a role, as one policy document.
     ///
     /// # Errors
     /// When there is no such role, or one of the statements cannot be resolved with these parameters.
-    pub fn ec2_policy(&self, role: &str) -> Result<Value> {
-        let policies = self.text.pointer(&format!("/Resources/{role}/Properties/Policies"));
-        let policies =
-            policies.and_then(Value::as_array).ok_or_else(|| format!("no role {role}"))?;
-        let statements = policies
-            .iter()
+    pub fn policy(&self, role: &str) -> Result<Value> {
+        let policies = self.found(&format!("/Resources/{role}/Properties/Policies"))?;
+        let statements = policies.as_array().into_iter().flatten();
+        let statements = statements
             .filter_map(|policy| policy.pointer("/PolicyDocument/Statement")?.as_array())
             .flatten();
-        let about_ec2 = statements.filter(|statement| {
-            statement.get("Action").is_some_and(|actions| actions.to_string().contains("\"ec2:"))
+        let asked = statements.filter(|statement| {
+            let actions = statement.get("Action").map(ToString::to_string).unwrap_or_default();
+            ASKED.iter().any(|service| actions.contains(service))
         });
-        let statements = about_ec2.map(|it| self.resolve(it)).collect::<Result<Vec<_>>>()?;
+        let statements = asked.map(|it| self.resolve(it)).collect::<Result<Vec<_>>>()?;
         if statements.is_empty() {
             return Err(format!("{role} says nothing about EC2").into());
         }
         Ok(json!({"Version": "2012-10-17", "Statement": statements}))
     }
 
-    /// With the values of `Ref` and `Fn::Sub` for these.
+    /// Who may assume a role, as a policy document.
+    ///
+    /// # Errors
+    /// When there is no such role, or it cannot be resolved with these parameters.
+    pub fn trust(&self, role: &str) -> Result<Value> {
+        let path = format!("/Resources/{role}/Properties/AssumeRolePolicyDocument");
+        self.resolve(self.found(&path)?)
+    }
+
+    /// The pattern of a function's event rule.
+    ///
+    /// # Errors
+    /// When there is no such rule, or it cannot be resolved with these parameters.
+    pub fn event_pattern(&self, function: &str, event: &str) -> Result<Value> {
+        let path = format!("/Resources/{function}/Properties/Events/{event}/Properties/Pattern");
+        self.resolve(self.found(&path)?)
+    }
+
+    fn found(&self, pointer: &str) -> Result<&Value> {
+        self.text.pointer(pointer).ok_or_else(|| format!("the template has no {pointer}").into())
+    }
+
+    /// The value of a parameter.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn parameter(&self, name: &str) -> Result<Value> {
+        let default = || self.text.pointer(&format!("/Parameters/{name}/Default")).cloned();
+        let value = self.parameters.get(name).cloned().or_else(default);
+        value.ok_or_else(|| format!("no value for {name}").into())
+    }
+
+    /// With the values of intrinsic functions for them. `null`: nothing, as `AWS::NoValue` is.
     fn resolve(&self, value: &Value) -> Result<Value> {
         match value {
-            Value::Object(members) if members.len() == 1 => match members.iter().next() {
-                Some((name, Value::String(text))) if name == "Ref" => self.parameter(text),
-                Some((name, Value::String(text))) if name == "Fn::Sub" => {
-                    Ok(self.substitute(text)?.into())
-                }
-                Some((name, _)) if name.starts_with("Fn::") => {
-                    Err(format!("{name} is more than is understood here: {value}").into())
-                }
+            Value::Object(members) => match only(members) {
+                Some(("Ref", Value::String(name))) if name == "AWS::NoValue" => Ok(Value::Null),
+                Some(("Ref", Value::String(name))) => self.parameter(name),
+                Some((name, argument)) if name.starts_with("Fn::") => self.function(name, argument),
                 _ => self.members(members),
             },
-            Value::Object(members) => self.members(members),
-            Value::Array(items) => items.iter().map(|item| self.resolve(item)).collect(),
+            Value::Array(items) => {
+                let items = items.iter().map(|item| self.resolve(item));
+                let there = items.filter(|it| !matches!(it, Ok(Value::Null)));
+                Ok(Value::Array(there.collect::<Result<_>>()?))
+            }
             other => Ok(other.clone()),
         }
     }
 
     fn members(&self, members: &Map<String, Value>) -> Result<Value> {
-        let resolved = members.iter().map(|(name, value)| Ok((name.clone(), self.resolve(value)?)));
-        Ok(Value::Object(resolved.collect::<Result<_>>()?))
+        let mut resolved = Map::new();
+        for (name, value) in members {
+            let value = self.resolve(value)?;
+            if !value.is_null() {
+                resolved.insert(name.clone(), value);
+            }
+        }
+        Ok(Value::Object(resolved))
     }
 
-    fn parameter(&self, name: &str) -> Result<Value> {
-        let value = self.parameters.get(name).cloned();
-        value.ok_or_else(|| format!("no value for {name}").into())
+    fn function(&self, name: &str, argument: &Value) -> Result<Value> {
+        let list: &[Value] = argument.as_array().map_or(&[], Vec::as_slice);
+        match (name, list) {
+            ("Fn::Sub", []) => Ok(self.substitute(argument, &Map::new())?.into()),
+            ("Fn::Sub", [text, Value::Object(variables)]) => {
+                Ok(self.substitute(text, variables)?.into())
+            }
+            ("Fn::If", [condition, then, otherwise]) => {
+                let holds = self.condition(condition.as_str().unwrap_or_default())?;
+                self.resolve(if holds { then } else { otherwise })
+            }
+            ("Fn::Select", [index, from]) => {
+                let index = usize::try_from(index.as_u64().unwrap_or(u64::MAX))?;
+                let item = self.resolve(from)?.get(index).cloned();
+                item.ok_or_else(|| format!("{from} has no item {index}").into())
+            }
+            ("Fn::Split", [at, text]) => {
+                let text = self.resolve(text)?;
+                let (text, at) = (text.as_str().unwrap_or_default(), at.as_str().unwrap_or(","));
+                Ok(text.split(at).collect())
+            }
+            _ => Err(format!("{name} is more than is understood here: {argument}").into()),
+        }
+    }
+
+    fn condition(&self, name: &str) -> Result<bool> {
+        self.holds(self.found(&format!("/Conditions/{name}"))?)
+    }
+
+    fn holds(&self, condition: &Value) -> Result<bool> {
+        let found = condition.as_object().and_then(only);
+        let list = found.and_then(|(_, argument)| argument.as_array());
+        match (found, list.map_or(&[][..], Vec::as_slice)) {
+            (Some(("Condition", Value::String(name))), _) => self.condition(name),
+            (Some(("Fn::Not", _)), [inner]) => Ok(!self.holds(inner)?),
+            (Some(("Fn::Equals", _)), [one, other]) => {
+                Ok(self.resolve(one)? == self.resolve(other)?)
+            }
+            (Some(("Fn::Or", _)), any) => {
+                any.iter().try_fold(false, |or, it| Ok(or | self.holds(it)?))
+            }
+            (Some(("Fn::And", _)), all) => {
+                all.iter().try_fold(true, |and, it| Ok(and & self.holds(it)?))
+            }
+            _ => Err(format!("the condition is more than is understood here: {condition}").into()),
+        }
     }
 
     /// `${Name}` is a value, `${!x}` is `${x}`.
-    fn substitute(&self, text: &str) -> Result<String> {
+    fn substitute(&self, text: &Value, variables: &Map<String, Value>) -> Result<String> {
+        let text = text.as_str().ok_or_else(|| format!("no text to fill in: {text}"))?;
         let mut parts = text.split("${");
         let mut result = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let (name, rest) = part.split_once('}').ok_or_else(|| format!("no }} in {text}"))?;
-            match name.strip_prefix('!') {
-                Some(literal) => result.extend(["${", literal, "}"]),
-                None => result.push_str(self.parameter(name)?.as_str().unwrap_or_default()),
-            }
+            let value = match (name.strip_prefix('!'), variables.get(name)) {
+                (Some(literal), _) => format!("${{{literal}}}").into(),
+                (None, Some(variable)) => self.resolve(variable)?,
+                (None, None) => self.parameter(name)?,
+            };
+            result.push_str(value.as_str().unwrap_or_default());
             result.push_str(rest);
         }
         Ok(result)
     }
+}
+
+/// The only member.
+fn only(members: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let mut members = members.iter();
+    let (name, value) = members.next()?;
+    members.next().is_none().then_some((name.as_str(), value))
 }

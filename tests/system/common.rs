@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::lambda::{Answer, Lambda};
+pub(crate) use snapferry_tests::local_aws::element;
 use snapferry_tests::local_aws::{LocalAws, Place, Snapshot};
 use snapferry_tests::stage::{EXTERNAL_ID, HOME, MEMBERS, Stage, VAULT, role_arn, targets};
 
@@ -196,16 +197,50 @@ pub(crate) fn share(aws: &LocalAws, place: Place<'_>, id: &str, operation: &str)
     ec2(aws, place, &form).map(drop)
 }
 
+/// A call to KMS about a key, as the root of the account; `more`: further members.
+pub(crate) fn kms(
+    aws: &LocalAws,
+    place: Place<'_>,
+    operation: &str,
+    key: &str,
+    more: &Value,
+) -> Result<()> {
+    let mut body = json!({"KeyId": key});
+    if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+        body.extend(more.clone());
+    }
+    aws.json(place, "kms", &format!("TrentService.{operation}"), &body).map(drop)
+}
+
+/// Gives a key a policy with these statements, and the one that leaves its own account to IAM.
+pub(crate) fn put_key_policy(
+    aws: &LocalAws,
+    place: Place<'_>,
+    key: &str,
+    statements: &[Value],
+) -> Result<()> {
+    let root = format!("arn:aws:iam::{}:root", place.account);
+    let mut all = vec![json!({
+        "Effect": "Allow", "Principal": {"AWS": root}, "Action": "kms:*", "Resource": "*",
+    })];
+    all.extend_from_slice(statements);
+    let policy = json!({"Version": "2012-10-17", "Statement": all}).to_string();
+    kms(aws, place, "PutKeyPolicy", key, &json!({"PolicyName": "default", "Policy": policy}))
+}
+
+/// A further snapshot of a volume as [`shared`] makes them; answers its id.
+pub(crate) fn shared_again(aws: &LocalAws, place: Place<'_>, volume: &str) -> Result<String> {
+    let id = by_hand(aws, place, volume)?;
+    let description = format!("Created for policy: daily schedule: nightly slot: {}", slot(2));
+    aws.post("snapshot", &json!({"id": id, "state": "completed", "description": description}))?;
+    share(aws, place, &id, "add")?;
+    Ok(id)
+}
+
 /// Somebody's own snapshot; answers its id.
 pub(crate) fn by_hand(aws: &LocalAws, place: Place<'_>, volume: &str) -> Result<String> {
     let xml = ec2(aws, place, &[("Action", "CreateSnapshot"), ("VolumeId", volume)])?;
     Ok(element(&xml, "snapshotId").to_owned())
-}
-
-/// The text of the first element of that name.
-pub(crate) fn element<'a>(xml: &'a str, name: &str) -> &'a str {
-    let after = xml.split_once(&format!("<{name}>")).map_or("", |(_, after)| after);
-    after.split('<').next().unwrap_or_default()
 }
 
 /// Lets time pass.

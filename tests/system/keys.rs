@@ -1,6 +1,7 @@
 //! Every fault of a key: what the report says, and that all is well again when the key is mended.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
@@ -8,7 +9,7 @@ use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::{Place, Snapshot};
 use snapferry_tests::stage::{HOME, Stage, TARGETS, VAULT};
 
-use crate::common::{MEMBER, calls, ec2, failed, shared, vault_policy};
+use crate::common::{MEMBER, calls, ec2, failed, kms, put_key_policy, run, shared, vault_policy};
 
 const TARGET: Place<'static> = Place { account: VAULT, region: TARGETS[0] };
 
@@ -92,11 +93,7 @@ impl Cast {
     /// A call to KMS about a key, by its owner.
     fn kms(&self, what: &str, key: &str, more: &Value) -> Result<()> {
         let place = if key == self.source_key { MEMBER } else { TARGET };
-        let mut body = json!({"KeyId": key});
-        if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
-            body.extend(more.clone());
-        }
-        self.stage.aws.json(place, "kms", &format!("TrentService.{what}"), &body).map(drop)
+        kms(&self.stage.aws, place, what, key, more)
     }
 
     fn disable(&self, key: &str) -> Result<()> {
@@ -121,20 +118,12 @@ impl Cast {
     /// Keys of other accounts need a key policy; that of the member's key lets the vault do this.
     fn source_key_allows(&self, vault: &[&str]) -> Result<()> {
         self.stage.aws.post("config", &json!({"key_policies": true}))?;
-        let root = |account: &str| format!("arn:aws:iam::{account}:root");
-        let mut statements = vec![json!({
-            "Effect": "Allow", "Principal": {"AWS": root(MEMBER.account)},
-            "Action": "kms:*", "Resource": "*",
-        })];
-        if !vault.is_empty() {
-            statements.push(json!({
-                "Effect": "Allow", "Principal": {"AWS": root(VAULT)},
-                "Action": vault, "Resource": "*",
-            }));
-        }
-        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
-        let policy = json!({"PolicyName": "default", "Policy": policy});
-        self.kms("PutKeyPolicy", &self.source_key, &policy)
+        let root = format!("arn:aws:iam::{VAULT}:root");
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"AWS": root}, "Action": vault, "Resource": "*",
+        });
+        let statements = if vault.is_empty() { vec![] } else { vec![statement] };
+        put_key_policy(&self.stage.aws, MEMBER, &self.source_key, &statements)
     }
 }
 
@@ -244,6 +233,38 @@ fn of_the_region_disabled() -> Result<()> {
 }
 
 #[test]
+fn of_the_region_that_encrypts_by_default_what_is_plain() -> Result<()> {
+    let stage = Stage::new("default-key-of-plain")?;
+    let source = shared(&stage.aws, MEMBER, 1, &json!({}))?.remove(0);
+    let key = stage.key(TARGET)?;
+    ec2(&stage.aws, TARGET, &[("Action", "ModifyEbsDefaultKmsKeyId"), ("KmsKeyId", key.as_str())])?;
+    ec2(&stage.aws, TARGET, &[("Action", "EnableEbsEncryptionByDefault")])?;
+    kms(&stage.aws, TARGET, "DisableKey", &key, &json!({}))?;
+    let mut policy = vault_policy(&[(TARGETS[0], "")]);
+    let rule = &mut policy["PolicyDetails"]["Actions"][0]["CrossRegionCopy"][0];
+    rule["EncryptionConfiguration"] = json!({"Encrypted": false});
+    let copy = stage.function("copy-shared-snapshots", &policy)?;
+    let message = failed(&copy.invoke(&json!({}))?, "ActionsFailed");
+    for part in [&source.id, &key, "default", "disabled", "kms:EnableKey"] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    assert_eq!(calls(&stage.aws)?.get("CopySnapshot"), None, "told before anything is copied");
+
+    kms(&stage.aws, TARGET, "EnableKey", &key, &json!({}))?;
+    assert_eq!(run(&stage, &copy, &json!({}))?["Status"], "Succeeded");
+    // Where the Region does not encrypt by default, its key is no matter of plain copies.
+    ec2(&stage.aws, TARGET, &[("Action", "DisableEbsEncryptionByDefault")])?;
+    kms(&stage.aws, TARGET, "DisableKey", &key, &json!({}))?;
+    shared(&stage.aws, MEMBER, 1, &json!({}))?;
+    assert_eq!(run(&stage, &copy, &json!({}))?["Status"], "Succeeded");
+    let copies = stage.aws.snapshots()?.into_iter().filter(|it| it.copied);
+    let found: BTreeSet<_> = copies.map(|it| (it.state, it.key)).collect();
+    let completed = |key| ("completed".to_owned(), key);
+    assert_eq!(found, BTreeSet::from([completed(Some(key)), completed(None)]));
+    Ok(())
+}
+
+#[test]
 fn of_the_source_disabled() -> Result<()> {
     play(
         "source-key-disabled",
@@ -259,7 +280,7 @@ fn of_the_source_disabled_and_not_to_be_looked_at() -> Result<()> {
     play(
         "source-key-disabled-unseen",
         |cast| {
-            cast.source_key_allows(&["kms:CreateGrant"])?;
+            cast.source_key_allows(&["kms:CreateGrant", "kms:Decrypt", "kms:ReEncrypt*"])?;
             cast.disable(&cast.source_key)
         },
         |cast| vec!["Given key ID is not accessible", &cast.source_key, "kms:DescribeKey"],

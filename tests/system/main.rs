@@ -8,6 +8,7 @@
 
 mod attack;
 mod common;
+mod copied_tags;
 mod copying;
 mod default_policies;
 mod deliveries;
@@ -15,6 +16,7 @@ mod documents;
 mod events;
 mod explain;
 mod faults;
+mod full_copies;
 mod instances;
 mod keep;
 mod keys;
@@ -27,5 +29,7 @@ mod protection;
 mod rotation;
 mod scale;
 mod scopes;
+mod statements;
 mod tiers;
+mod timed_copies;
 mod within;

@@ -5,65 +5,21 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
-use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, ROLE, Stage, VAULT, role_arn};
+use snapferry_tests::roles::vault_role;
+use snapferry_tests::stage::{AWAY, HOME, ROLE, Stage, TARGETS, VAULT, role_arn};
 
 use crate::common::{
-    MEMBER, age, by_hand, count, ec2, element, failed, for_member, night, of_volumes, run,
-    vault_policy,
+    MEMBER, age, by_hand, count, ec2, failed, for_member, night, of_volumes, run, vault_policy,
 };
 use crate::instances::{instance, sets};
 
 const STRANGER: &str = "555555555555";
-const VAULT_ROLE: &str = "copy-shared-snapshots";
 
-/// Roles that may do in EC2 what the templates say, and no more.
+/// Roles that may do what the templates say, and no more.
 fn stage(name: &str) -> Result<Stage> {
     let stage = Stage::new(name)?;
-    for account in MEMBERS {
-        let parameters = [("AWS::AccountId", json!(account)), ("VaultAccounts", json!([VAULT]))];
-        let path = "functions/rotate-snapshots/member-role.yaml";
-        let policy = stage.template(path, &parameters)?.ec2_policy("MemberRole")?;
-        stage.put_policy(account, ROLE, &policy)?;
-    }
-    let trust = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"AWS": VAULT}, "Action": "sts:AssumeRole",
-    }]});
-    let place = Place { account: VAULT, region: "us-east-1" };
-    stage.aws.query(
-        place,
-        "iam",
-        &[
-            ("Action", "CreateRole"),
-            ("Version", "2010-05-08"),
-            ("RoleName", VAULT_ROLE),
-            ("AssumeRolePolicyDocument", &trust.to_string()),
-        ],
-    )?;
-    let parameters = [("AWS::AccountId", json!(VAULT)), ("SourceAccounts", json!(MEMBERS))];
-    let template = stage.template("template.yaml", &parameters)?;
-    stage.put_policy(VAULT, VAULT_ROLE, &template.ec2_policy("CopySharedSnapshotsRole")?)?;
-    stage.aws.post("config", &json!({"identity_policies": true}))?;
+    stage.ask_roles()?;
     Ok(stage)
-}
-
-fn vault_role() -> String {
-    format!("arn:aws:iam::{VAULT}:role/{VAULT_ROLE}")
-}
-
-/// A session's access key id.
-fn session(stage: &Stage, role_arn: &str) -> Result<String> {
-    let xml = stage.aws.query(
-        Place { account: VAULT, region: HOME },
-        "sts",
-        &[
-            ("Action", "AssumeRole"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", role_arn),
-            ("RoleSessionName", "by-hand"),
-            ("ExternalId", EXTERNAL_ID),
-        ],
-    )?;
-    Ok(element(&xml, "AccessKeyId").to_owned())
 }
 
 /// Everything that a policy can ask for, in short terms.
@@ -78,10 +34,13 @@ fn policies(key: &str) -> Value {
                 "TargetAccounts": [VAULT], "UnshareInterval": 2, "UnshareIntervalUnit": "DAYS",
             }],
             "FastRestoreRule": {"Count": 1, "AvailabilityZoneIds": ["euc1-az1"]},
-            "CrossRegionCopyRules": [{
-                "Target": AWAY, "Encrypted": true, "CmkArn": key, "CopyTags": true, "RetainRule": retain,
-                "LockRule": {"Mode": "GOVERNANCE", "DurationDays": 2},
-            }],
+            "CrossRegionCopyRules": [
+                {
+                    "Target": AWAY, "Encrypted": true, "CmkArn": key, "CopyTags": true, "RetainRule": retain,
+                    "LockRule": {"Mode": "GOVERNANCE", "DurationDays": 2},
+                },
+                {"Target": TARGETS[0], "Encrypted": true, "RetainRule": retain},
+            ],
         }),
     );
     let lock = json!({"Mode": "COMPLIANCE", "DurationDays": 2, "CoolOffPeriodHours": 1});
@@ -102,25 +61,25 @@ fn policies(key: &str) -> Value {
 #[test]
 fn the_roles_may_do_everything_that_policies_ask_for() -> Result<()> {
     let stage = stage("permissions")?;
-    for name in ["full", "locked", "archived"] {
-        stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": name}}))?;
+    let source_key = stage.key(MEMBER)?;
+    for (name, key) in [("full", Some(source_key)), ("locked", None), ("archived", None)] {
+        stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": name}, "kms_key": key}))?;
     }
     instance(&stage, &json!({"Backup": "set"}), &json!([{}, {"tags": {"scratch": "yes"}}]))?;
     let key = stage.key(Place { account: MEMBER.account, region: AWAY })?;
     let rotate = stage.function("rotate-snapshots", &policies(&key))?;
     let vault_key = stage.key(Place { account: VAULT, region: AWAY })?;
-    let mut vault = vault_policy(&[(AWAY, &vault_key)]);
+    let mut vault = vault_policy(&[]);
     vault["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] =
         json!("policy: full ");
-    let rule = &mut vault["PolicyDetails"]["Actions"][0]["CrossRegionCopy"][0];
-    rule["RetainRule"] = json!({"Count": 1});
-    rule["LockRule"] = json!({"Mode": "GOVERNANCE", "DurationDays": 2});
-    let env = vec![
-        ("POLICIES", vault.to_string()),
-        ("AWS_ACCESS_KEY_ID", session(&stage, &vault_role())?),
-        ("AWS_SESSION_TOKEN", "any".to_owned()),
-    ];
-    let copy = stage.function_with("copy-shared-snapshots", env, 300)?;
+    let retain = json!({"Count": 1});
+    let lock = json!({"Mode": "GOVERNANCE", "DurationDays": 2});
+    vault["PolicyDetails"]["Actions"][0]["CrossRegionCopy"] = json!([
+        {"Target": AWAY, "EncryptionConfiguration": {"Encrypted": true, "CmkArn": vault_key},
+         "RetainRule": retain, "LockRule": lock},
+        {"Target": TARGETS[0], "EncryptionConfiguration": {"Encrypted": true}, "RetainRule": retain},
+    ]);
+    let copy = stage.vault_function(&vault)?;
     stage.aws.clear("calls")?;
     for _ in 0..2 {
         for _ in 0..3 {
@@ -152,13 +111,22 @@ fn the_roles_may_do_everything_that_policies_ask_for() -> Result<()> {
         "DescribeVolumes",
         "DisableFastSnapshotRestores",
         "EnableFastSnapshotRestores",
+        "GetEbsDefaultKmsKeyId",
+        "GetEbsEncryptionByDefault",
         "LockSnapshot",
         "ModifySnapshotAttribute",
         "ModifySnapshotTier",
     ] {
         assert!(done.contains(action), "{action} was not called");
     }
-    for action in ["CopySnapshot", "DeleteSnapshot", "DescribeLockedSnapshots", "LockSnapshot"] {
+    for action in [
+        "CopySnapshot",
+        "DeleteSnapshot",
+        "DescribeLockedSnapshots",
+        "GetEbsDefaultKmsKeyId",
+        "GetEbsEncryptionByDefault",
+        "LockSnapshot",
+    ] {
         let path = format!("calls/counts?role={}&action={action}", vault_role());
         assert_ne!(
             stage.aws.get(&path)?["total"],
@@ -196,7 +164,7 @@ fn the_roles_may_do_nothing_else() -> Result<()> {
         assert!(said.contains("UnauthorizedOperation"), "{form:?}: {said}");
         Ok(())
     };
-    let member = session(&stage, &role_arn(MEMBER.account))?;
+    let member = stage.session(&role_arn(MEMBER.account))?.access_key_id;
     let of = |action: &'static str, id| [("Action", action), ("SnapshotId", id)];
     for action in ["DeleteSnapshot", "ModifySnapshotTier"] {
         denied(&member, &of(action, &others))?;
@@ -232,7 +200,7 @@ fn the_roles_may_do_nothing_else() -> Result<()> {
     denied(&member, &copy(&ours))?;
     denied(&member, &[&copy(&theirs)[..], &tagged].concat())?;
 
-    let vault = session(&stage, &vault_role())?;
+    let vault = stage.session(&vault_role())?.access_key_id;
     denied(&vault, &of("DeleteSnapshot", &vaults))?;
     denied(&vault, &[&of("LockSnapshot", &vaults)[..], &lock].concat())?;
     denied(&vault, &share(&vaults, ("UserId.1", STRANGER)))?;
@@ -262,9 +230,7 @@ const NEWER: [&str; 10] = [
 #[test]
 fn an_older_role_does_what_it_did_and_says_what_it_may_not() -> Result<()> {
     let stage = stage("older-role")?;
-    let parameters = [("AWS::AccountId", json!(MEMBER.account)), ("VaultAccounts", json!([VAULT]))];
-    let template = stage.template("functions/rotate-snapshots/member-role.yaml", &parameters)?;
-    let mut older = template.ec2_policy("MemberRole")?;
+    let mut older = stage.member_policy(MEMBER.account)?;
     let newer = json!({"Effect": "Deny", "Action": NEWER, "Resource": "*"});
     older["Statement"].as_array_mut().ok_or("no statements")?.push(newer);
     stage.put_policy(MEMBER.account, ROLE, &older)?;
