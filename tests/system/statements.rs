@@ -156,6 +156,8 @@ fn of_one_of_them_when_aws_does_not_say_which() -> Result<()> {
     let mut cast = Cast::new("statement-either", &["kms:DescribeKey"], true)?;
     let lacked = cast.paste_all()?;
     let either = BTreeSet::from([cast.source_key.clone(), vault_role()]);
-    assert_eq!(lacked, [either], "the key can be looked at, so that both may lack something");
+    // The keys can be looked at, so that every policy may lack something, the vault's own key's too.
+    assert_eq!(lacked.len(), 1, "{lacked:?}");
+    assert!(lacked.iter().all(|it| it.is_superset(&either)), "{lacked:?}");
     cast.assert_copied()
 }
