@@ -112,14 +112,22 @@ impl Stage {
     /// # Errors
     /// When it does not.
     pub fn session(&self, role_arn: &str) -> Result<Session> {
-        let form = [
+        self.assume(VAULT, role_arn, Some(EXTERNAL_ID))
+    }
+
+    /// A session of a role, for whoever has this access key id.
+    ///
+    /// # Errors
+    /// When the role does not trust them, or they may not assume it.
+    pub fn assume(&self, key_id: &str, role: &str, external_id: Option<&str>) -> Result<Session> {
+        let mut form = vec![
             ("Action", "AssumeRole"),
             ("Version", "2011-06-15"),
-            ("RoleArn", role_arn),
+            ("RoleArn", role),
             ("RoleSessionName", "by-hand"),
-            ("ExternalId", EXTERNAL_ID),
         ];
-        let xml = self.aws.query(Place { account: VAULT, region: HOME }, "sts", &form)?;
+        form.extend(external_id.map(|id| ("ExternalId", id)));
+        let xml = self.aws.query(Place { account: key_id, region: HOME }, "sts", &form)?;
         let text = |name: &str| element(&xml, name).to_owned();
         Ok(Session {
             access_key_id: text("AccessKeyId"),

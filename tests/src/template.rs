@@ -12,7 +12,7 @@ use crate::machine::{Machine, project};
 const TO_JSON: &str = r#"
 import json, sys, yaml
 
-class Loader(yaml.SafeLoader):
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     pass
 
 def function(loader, suffix, node):
