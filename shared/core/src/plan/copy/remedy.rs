@@ -57,6 +57,11 @@ pub(super) fn of_failure(
     if parts.is_empty() {
         let likely = keys.iter().map(|arn| to_add(inventory, arn, lacks(None)));
         parts.extend(likely);
+        // Somebody may have mended it since: the copy is tried again, and only if that fails too it is news.
+        let are_well = keys.iter().all(|arn| matches!(inventory.keys.get(*arn), Some(Ok(_))));
+        if let Some(first) = parts.first_mut().filter(|_| are_well) {
+            *first = format!("the keys look well now; should the next copy fail too, {first}");
+        }
     }
     if source.is_none() {
         parts.insert(0, "its source is not shared any more, so that its key cannot be told".into());
