@@ -95,11 +95,7 @@ pub async fn copy<P: Ec2Provider>(
         );
         let more = carry_out(audited, violations, &vault.clients, limits, dry_run).await;
         let is_refused = places::note(&more, &mut vault.inventory, now);
-        if round == 0 {
-            done = more;
-        } else {
-            done.go_on(more);
-        }
+        done.go_on(round, more);
         if !is_refused || (limits.out_of_time)() {
             break;
         }

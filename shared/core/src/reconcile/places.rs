@@ -70,8 +70,12 @@ pub(super) fn only_copies(plan: Plan) -> Plan {
 }
 
 impl Done {
-    /// Adds what a further round did; what had been waiting for a place waits no more.
-    pub(super) fn go_on(&mut self, more: Self) {
+    /// Adds what a round did; in a further one, what had been waiting for a place waits no more.
+    pub(super) fn go_on(&mut self, round: usize, more: Self) {
+        if round == 0 {
+            *self = more;
+            return;
+        }
         fn key(subject: &Subject) -> (&str, &str, Option<&SnapshotId>) {
             (&subject.policy, &subject.schedule, subject.source.as_ref())
         }

@@ -143,11 +143,7 @@ async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<
         let (limits, dry_run) = (context.limits, context.dry_run);
         let more = carry_out(audited, violations, &vault.clients, limits, dry_run).await;
         let is_refused = places::note(&more, &mut vault.inventory, context.now);
-        if round == 0 {
-            done = more;
-        } else {
-            done.go_on(more);
-        }
+        done.go_on(round, more);
         if !is_refused || (limits.out_of_time)() {
             break;
         }

@@ -3,15 +3,15 @@
 
 use serde_json::{Value, json};
 use snapferry_core::ids::VolumeId;
-use snapferry_core::run::Run;
 use snapferry_core::tags::CopyClaim;
 use snapferry_sim::Sim;
 
 use crate::support::listing::{copies_of_volume, times_copied};
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
-    HOME, OTHER, VAULT, every, failure, hours, mutations, policy, role, rotate, rotate_and_look,
-    rotate_for, scope, sim, sweep, vault,
+    HOME, OTHER, VAULT, every, hours, mutations, policy, role, rotate, rotate_and_look, rotate_for,
+    scope, sim, sweep, vault,
 };
 
 const AWAY: &str = "eu-west-1";
@@ -57,11 +57,6 @@ fn copies(name: &str) -> Value {
                 "EncryptionConfiguration": {"Encrypted": true, "CmkArn": key()}}]}]
         }
     })
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 /// With a volume in the vault and one in the other account.

@@ -4,15 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use snapferry_core::ids::VolumeId;
 use snapferry_core::inventory::State;
-use snapferry_core::run::Run;
 use snapferry_core::tags;
 use snapferry_sim::Sim;
 
 use crate::support::listing::{copies_of_volume, of_volume};
 use crate::support::servers::{server, volume_of_type};
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
-    HOME, MEMBER, calls, days, failure, hours, member, minutes, mutations, nightly, role, rotate,
+    HOME, MEMBER, calls, days, hours, member, minutes, mutations, nightly, role, rotate,
     rotate_and_look, rotate_for, sim,
 };
 
@@ -29,11 +29,6 @@ fn unprotected(create: u32, retain: u32, more: &Value) -> [Value; 1] {
         "Targets": [{"RoleArn": role(MEMBER), "Regions": [HOME]}],
         "PolicyDetails": details
     })]
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 /// A volume a day ago.

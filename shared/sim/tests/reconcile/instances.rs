@@ -13,6 +13,7 @@ use crate::support::listing::{of_instance, of_volume};
 use crate::support::servers::{Server, attach_to_all, server, volume_of_type};
 use crate::support::sets::{sets, whole_sets};
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
     calls, days, failure, held, hours, lines, member, minutes, mutations, rotate, rotate_and_look,
     rotate_for, rotation, sim, vault,
@@ -35,11 +36,6 @@ fn slots_of(sim: &Sim, server: &Server) -> Vec<String> {
     let whole = whole_sets(sim, &server.id, server.volumes().len());
     assert_eq!(whole.len(), found.len(), "{found:?}");
     whole
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 #[test]

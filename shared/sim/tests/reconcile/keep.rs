@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use snapferry_core::run::Run;
 use snapferry_sim::Sim;
 
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
-    at, days, failure, hours, member, minutes, mutations, policy, rotate, rotate_and_look, slots,
-    target,
+    at, days, hours, member, minutes, mutations, policy, rotate, rotate_and_look, slots, target,
 };
 
 /// How many of each kind, and what makes a period of it.
@@ -95,11 +94,6 @@ impl History {
 
 fn left(sim: &Sim) -> BTreeSet<String> {
     slots(sim, &member()).into_iter().collect()
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 /// Runs the policy and compares with the oracle `every` so many runs, and at the end.

@@ -7,15 +7,15 @@ use snapferry_core::ec2::ErrorKind;
 use snapferry_core::ids::VolumeId;
 use snapferry_core::inventory::State;
 use snapferry_core::report::{OutcomeName, Status};
-use snapferry_core::run::Run;
 use snapferry_sim::{Fault, Record, Sim};
 
 use crate::support::listing::{lines_of, of_volume};
 use crate::support::servers::server;
 use crate::support::sets::sets;
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
-    calls, days, every, failure, held, hours, lines, member, minutes, mutations, policy, rotate,
+    calls, days, every, held, hours, lines, member, minutes, mutations, policy, rotate,
     rotate_and_look, rotate_for, sim, target,
 };
 
@@ -32,11 +32,6 @@ fn locked(count: u32, n_days: u32) -> [Value; 1] {
 
 fn fast(count: u32, rule: &Value) -> [Value; 1] {
     with(count, "FastRestoreRule", rule)
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 fn assert_settled(sim: &Sim, policy: &[Value]) {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapferry_core::inventory::State;
 use snapferry_core::report::OutcomeName;
-use snapferry_core::run::Run;
 use snapferry_core::tags;
 use snapferry_sim::{Fault, Sim};
 
@@ -13,6 +12,7 @@ use crate::support::listing::{of_instance, of_volume};
 use crate::support::servers::server;
 use crate::support::sets::sets;
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
     MEMBER, OTHER, VAULT, account, calls, days, every, failure, hours, lines, member, minutes,
     mutations, policy, rotate, rotate_and_look, rotate_for, sim, target,
@@ -40,11 +40,6 @@ fn shared(rule: &Value) -> Value {
 
 fn accounts(of: &[&str]) -> BTreeSet<snapferry_core::ids::AccountId> {
     of.iter().map(|it| account(it)).collect()
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 /// Every completed snapshot younger than so many days is shared with exactly these accounts, and the others with none.

@@ -7,6 +7,7 @@ pub(crate) mod rules;
 pub(crate) mod servers;
 pub(crate) mod sets;
 pub(crate) mod storm;
+pub(crate) mod together;
 pub(crate) mod vaults;
 
 use std::cell::RefCell;

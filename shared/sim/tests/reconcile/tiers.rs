@@ -13,6 +13,7 @@ use snapferry_sim::{Fault, Record, Sim};
 
 use crate::support::listing::{lines_of, of_volume};
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
     VAULT, account, at, calls, days, failure, held, hours, lines, mutations, policy, rotate,
     rotate_and_look, rotate_for, target,
@@ -39,11 +40,6 @@ fn sim() -> (Sim, VolumeId) {
     let sim = Sim::new(at("2026-01-01T02:01:00Z"));
     let volume = target(&sim);
     (sim, volume)
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 fn age(record: &Record, now: Timestamp) -> i64 {

@@ -12,6 +12,7 @@ use snapferry_core::run::Run;
 use snapferry_core::tags;
 use snapferry_sim::{Call, Fault, Sim, drive, interleave};
 
+use crate::support::together::quiet;
 use crate::support::{
     HOME, MEMBER, OTHER, VAULT, account, answer_shares, calls, copying, days, every, failure,
     is_good, lines, member, minutes, mutations, nightly, role, rotate, rotation, scope, sim, sweep,
@@ -96,11 +97,6 @@ fn assert_each_once(sim: &Sim, n: usize, context: impl std::fmt::Display) {
     let served = served(sim);
     assert_eq!(served.len(), n, "{context}: {served:?}");
     assert!(served.values().all(|n| *n == 1), "{context}: {served:?}");
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 #[test]

@@ -9,9 +9,10 @@ use snapferry_core::tags;
 use snapferry_sim::{Record, Sim, drive, interleave};
 
 use crate::support::storm::{Function, Weather};
+use crate::support::together::{both, live, quiet};
 use crate::support::{
-    HOME, MEMBER, OTHER, VAULT, account, calls, every, failure, hours, member, minutes, mutations,
-    policy, role, rotate, rotate_and_look, rotation, scope, sim, sweep, target, vault,
+    HOME, MEMBER, OTHER, VAULT, account, calls, every, failure, hours, member, minutes, policy,
+    role, rotate, rotate_and_look, rotation, scope, sim, sweep, target, vault,
 };
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-west-2"];
@@ -47,27 +48,6 @@ fn copies(kept: u32) -> Value {
             "Actions": [{"Name": "copy", "CrossRegionCopy": REGIONS.map(rule)}]
         }
     })
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!((run.n_withheld, run.violations.len()), (0, 0));
-}
-
-fn both(sim: &Sim, documents: &[Value]) {
-    quiet(&rotate(sim, documents));
-    quiet(&sweep(sim, documents));
-}
-
-/// Both functions until there is nothing more to do.
-fn live(sim: &Sim, documents: &[Value]) {
-    for _ in 0..8 {
-        both(sim, documents);
-        sim.advance(minutes(25));
-    }
-    drop(sim.take_journal());
-    both(sim, documents);
-    assert_eq!(mutations(sim), Vec::<String>::new());
 }
 
 fn of(sim: &Sim, account: &str) -> Vec<Record> {

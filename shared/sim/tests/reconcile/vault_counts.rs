@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use snapferry_core::event::CopyScope;
 use snapferry_core::inventory::State;
 use snapferry_core::report::OutcomeName;
-use snapferry_core::run::Run;
 use snapferry_core::tags;
 use snapferry_sim::{Record, Sim};
 
 use crate::support::listing::times_copied;
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
-    HOME, MEMBER, VAULT, account, answer_shares, calls, copy, every, failure, hours, lines, member,
-    minutes, mutations, policy, rotate, rotate_and_look, rotate_for, sim, sweep, target,
+    HOME, MEMBER, VAULT, account, answer_shares, calls, copy, every, hours, lines, member, minutes,
+    mutations, policy, rotate, rotate_and_look, rotate_for, sim, sweep, target,
 };
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-west-2"];
@@ -48,11 +48,6 @@ fn sharing() -> Value {
         &[json!({"Name": "nightly", "CreateRule": every(24), "RetainRule": {"Count": 7},
                  "ShareRules": [{"TargetAccounts": [VAULT]}]})],
     )
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 /// Rotates and sweeps every so many hours for days.

@@ -13,6 +13,7 @@ use crate::support::listing::{copies_of_volume, of_volume, times_copied};
 use crate::support::servers::server;
 use crate::support::sets::sets;
 use crate::support::storm::{Function, Weather};
+use crate::support::together::quiet;
 use crate::support::{
     HOME, MEMBER, calls, every, failure, hours, lines, member, minutes, mutations, policy, rotate,
     rotate_and_look, rotate_for, rotation, scope, sim, target, vault,
@@ -47,11 +48,6 @@ fn world() -> Sim {
         sim.key(&key(region), &[]);
     }
     sim
-}
-
-fn quiet(run: &Run) {
-    assert_eq!(failure(run), "");
-    assert_eq!(run.n_withheld, 0);
 }
 
 fn copies_in(sim: &Sim, region: &str) -> Vec<Record> {
