@@ -69,15 +69,17 @@ pub(super) fn only_copies(plan: Plan) -> Plan {
     Plan { actions, ..Plan::default() }
 }
 
+/// Whose wish a copy is, and of what.
+fn key(subject: &Subject) -> (&str, &str, Option<&SnapshotId>) {
+    (&subject.policy, &subject.schedule, subject.source.as_ref())
+}
+
 impl Done {
     /// Adds what a round did; in a further one, what had been waiting for a place waits no more.
     pub(super) fn go_on(&mut self, round: usize, more: Self) {
         if round == 0 {
             *self = more;
             return;
-        }
-        fn key(subject: &Subject) -> (&str, &str, Option<&SnapshotId>) {
-            (&subject.policy, &subject.schedule, subject.source.as_ref())
         }
         let tried: BTreeSet<_> = more.executed.iter().map(|it| key(&it.planned.subject)).collect();
         self.plan.deferred.retain(|it| !tried.contains(&key(&it.planned.subject)));
