@@ -14,6 +14,7 @@ use snapferry_core::ec2::Ec2Error;
 use snapferry_core::ids::VolumeId;
 use snapferry_core::inventory::{Instance, Snapshot, State, Tiering, TieringStatus, Volume};
 use snapferry_core::policy::Tags;
+use snapferry_core::tags::Pool;
 
 /// EC2's limit of values in one filter
 /// ([Filtering](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html)).
@@ -55,19 +56,19 @@ pub(crate) fn text(
     text.map(str::to_owned).ok_or_else(|| malformed(operation, what, ""))
 }
 
-pub(crate) fn volume(volume: &SdkVolume) -> Result<Volume, Ec2Error> {
+pub(crate) fn volume(volume: SdkVolume, pool: &mut Pool) -> Result<Volume, Ec2Error> {
     const OPERATION: &str = "DescribeVolumes";
     Ok(Volume {
         id: member(OPERATION, "a volume with the id", volume.volume_id())?,
         create_time: time(OPERATION, volume.create_time())?,
         usable: matches!(volume.state(), Some(VolumeState::Available | VolumeState::InUse)),
         volume_type: volume.volume_type().map_or("", |it| it.as_str()).to_owned(),
-        kms_key_id: volume.kms_key_id().map(str::to_owned),
-        tags: tags(volume.tags()),
+        kms_key_id: volume.kms_key_id().map(|arn| pool.text(arn)),
+        tags: tags(volume.tags, pool),
     })
 }
 
-pub(crate) fn instance(instance: &SdkInstance) -> Result<Instance, Ec2Error> {
+pub(crate) fn instance(instance: SdkInstance, pool: &mut Pool) -> Result<Instance, Ec2Error> {
     const OPERATION: &str = "DescribeInstances";
     let mut devices: Vec<(&str, VolumeId)> = Vec::new();
     for device in instance.block_device_mappings() {
@@ -93,11 +94,11 @@ pub(crate) fn instance(instance: &SdkInstance) -> Result<Instance, Ec2Error> {
         ),
         boot_volume: boot.map(|(_, volume)| volume.clone()),
         volumes: devices.into_iter().map(|(_, volume)| volume).collect(),
-        tags: tags(instance.tags()),
+        tags: tags(instance.tags, pool),
     })
 }
 
-pub(crate) fn snapshot(snapshot: &SdkSnapshot) -> Result<Snapshot, Ec2Error> {
+pub(crate) fn snapshot(snapshot: SdkSnapshot, pool: &mut Pool) -> Result<Snapshot, Ec2Error> {
     const OPERATION: &str = "DescribeSnapshots";
     Ok(Snapshot {
         id: member(OPERATION, "a snapshot with the id", snapshot.snapshot_id())?,
@@ -118,8 +119,8 @@ pub(crate) fn snapshot(snapshot: &SdkSnapshot) -> Result<Snapshot, Ec2Error> {
             .unwrap_or_default(),
         archived: snapshot.storage_tier() == Some(&StorageTier::Archive),
         encrypted: snapshot.encrypted().unwrap_or_default(),
-        kms_key_id: snapshot.kms_key_id().map(str::to_owned),
-        tags: tags(snapshot.tags()),
+        kms_key_id: snapshot.kms_key_id().map(|arn| pool.text(arn)),
+        tags: tags(snapshot.tags, pool),
     })
 }
 
@@ -154,10 +155,9 @@ fn time(operation: &'static str, time: Option<&DateTime>) -> Result<Timestamp, E
         .ok_or_else(|| malformed(operation, "the time", format!("{time:?}")))
 }
 
-fn tags(tags: &[Tag]) -> Tags {
-    tags.iter()
-        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
-        .collect()
+fn tags(tags: Option<Vec<Tag>>, pool: &mut Pool) -> Tags {
+    let tags = tags.unwrap_or_default().into_iter();
+    pool.tags(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))))
 }
 
 pub(crate) fn tag_list(tags: &Tags) -> Vec<Tag> {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_ec2_always_sends_is_missed_by_name() {
-        let err = snapshot(&SdkSnapshot::builder().build()).unwrap_err();
+        let err = snapshot(SdkSnapshot::builder().build(), &mut Pool::new()).unwrap_err();
         let text = snapferry_core::chain::Chain(&err).to_string();
         assert_eq!(
             text,

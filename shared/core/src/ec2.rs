@@ -98,6 +98,15 @@ pub enum SnapshotFilter {
     },
 }
 
+impl SnapshotFilter {
+    /// Whether only ids, volumes, states and times matter of what is found: there may be as many as the account has
+    /// snapshots, and their tags and descriptions may be left out.
+    #[must_use]
+    pub fn is_without_texts(&self) -> bool {
+        matches!(self, Self::StartedOn(_) | Self::SharedWith(_))
+    }
+}
+
 /// `CreateSnapshot`, tags included: no untagged snapshot ever exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateSnapshot {

@@ -1,6 +1,7 @@
 //! Identifiers, parsed once at the edge: afterwards a value of these types is well formed.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -15,11 +16,41 @@ pub struct InvalidId {
     pub found: String,
 }
 
+/// At most `N` bytes of text in place: an inventory has hundreds of thousands of ids, and on the heap each would take
+/// twice as much. What does not fit is cut off, which no valid id is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Short<const N: usize> {
+    /// Zeros at the end, so that the order is the text's.
+    bytes: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> From<&str> for Short<N> {
+    fn from(text: &str) -> Self {
+        let mut bytes = [0; N];
+        let mut len = 0;
+        for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+            *to = from;
+            len += 1;
+        }
+        Self { bytes, len }
+    }
+}
+
+impl<const N: usize> Deref for Short<N> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let text = self.bytes.get(..usize::from(self.len));
+        text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $want:literal, $valid:expr) => {
+    ($(#[$doc:meta])* $name:ident in $text:ty, $want:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name($text);
 
         impl $name {
             /// The identifier as AWS writes it.
@@ -35,7 +66,7 @@ macro_rules! id {
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let valid: fn(&str) -> bool = $valid;
                 if valid(text) {
-                    Ok(Self(text.into()))
+                    Ok(Self(<$text>::from(text)))
                 } else {
                     Err(InvalidId { want: $want, found: text.to_owned() })
                 }
@@ -64,7 +95,7 @@ macro_rules! id {
 
 id!(
     /// An EBS volume, `vol-` and 8 or 17 hexadecimal digits.
-    VolumeId,
+    VolumeId in Short<21>,
     "a volume id such as vol-0123456789abcdef0",
     |text| hex_after(text, "vol-")
 );
@@ -73,7 +104,7 @@ impl VolumeId {
     /// The placeholder that EC2 shows for a copied snapshot.
     #[must_use]
     pub fn placeholder() -> Self {
-        Self("vol-ffffffff".into())
+        Self(Short::from("vol-ffffffff"))
     }
 
     /// Whether this is the placeholder that EC2 shows for a copied snapshot, whose volume is "arbitrary"
@@ -86,14 +117,14 @@ impl VolumeId {
 
 id!(
     /// An EC2 instance, `i-` and 8 or 17 hexadecimal digits.
-    InstanceId,
+    InstanceId in Short<19>,
     "an instance id such as i-0123456789abcdef0",
     |text| hex_after(text, "i-")
 );
 
 id!(
     /// An EBS snapshot, `snap-` and 8 or 17 hexadecimal digits.
-    SnapshotId,
+    SnapshotId in Short<22>,
     "a snapshot id such as snap-0123456789abcdef0",
     |text| hex_after(text, "snap-")
 );
@@ -112,7 +143,7 @@ impl SnapshotId {
 
 id!(
     /// An AWS account, 12 digits.
-    AccountId,
+    AccountId in Short<12>,
     "an account id of 12 digits",
     |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 );
@@ -129,14 +160,14 @@ impl AccountId {
 
 id!(
     /// A Region name such as `eu-central-1`.
-    Region,
+    Region in Short<25>,
     "a Region such as eu-central-1",
     region_is_valid
 );
 
 id!(
     /// The ARN of an IAM role.
-    RoleArn,
+    RoleArn in Box<str>,
     "a role ARN such as arn:aws:iam::111111111111:role/snapferry-member",
     |text| {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -151,13 +182,13 @@ impl RoleArn {
     /// The account the role lives in: the account whose volumes are meant.
     #[must_use]
     pub fn account(&self) -> AccountId {
-        AccountId(self.0.split(':').nth(4).unwrap_or_default().into())
+        AccountId(Short::from(self.0.split(':').nth(4).unwrap_or_default()))
     }
 }
 
 id!(
     /// The ARN of a KMS key (not of an alias).
-    KmsKeyArn,
+    KmsKeyArn in Box<str>,
     "a key ARN such as arn:aws:kms:eu-central-1:111111111111:key/8af79514-350d-4c52-bac8-8985e84171c7",
     |text| {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -172,13 +203,13 @@ impl KmsKeyArn {
     /// The Region the key lives in. EC2 takes a key of the destination Region only.
     #[must_use]
     pub fn region(&self) -> Region {
-        Region(self.0.split(':').nth(3).unwrap_or_default().into())
+        Region(Short::from(self.0.split(':').nth(3).unwrap_or_default()))
     }
 }
 
 id!(
     /// A KMS key in whichever way KMS takes it: the name or ARN of an alias, or the id or ARN of a key.
-    KmsKeyId,
+    KmsKeyId in Box<str>,
     "a KMS key: alias/<name>, a key id such as 8af79514-350d-4c52-bac8-8985e84171c7, or the ARN of either",
     |text| {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -290,6 +321,23 @@ mod tests {
         for good in ["us-east-1", "us-gov-west-1", "ap-southeast-4", "cn-north-1"] {
             assert!(good.parse::<Region>().is_ok(), "{good}");
         }
+    }
+
+    #[test]
+    fn ids_are_whole_and_in_the_order_of_their_text() {
+        let mut texts = ["vol-0123456789abcdef0", "vol-ffffffff", "vol-01234567", "vol-01234568"];
+        let mut ids = texts.map(|text| text.parse::<VolumeId>().unwrap());
+        texts.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(ids.each_ref().map(VolumeId::as_str), texts);
+        let long = "abcdefgh-abcdefgh-abcdef-1"; // a Region of 26
+        assert!(long.parse::<Region>().is_err());
+        assert_eq!(long[1..].parse::<Region>().unwrap().as_str(), &long[1..]);
+        let [snapshot, instance, account] =
+            ["snap-0123456789abcdef0", "i-0123456789abcdef0", "123456789012"];
+        assert_eq!(snapshot.parse::<SnapshotId>().unwrap().as_str(), snapshot);
+        assert_eq!(instance.parse::<InstanceId>().unwrap().as_str(), instance);
+        assert_eq!(account.parse::<AccountId>().unwrap().as_str(), account);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -22,8 +23,8 @@ pub struct Volume {
     pub usable: bool,
     /// `gp3`, `st1` and so on.
     pub volume_type: String,
-    /// ARN of its key, where it is encrypted.
-    pub kms_key_id: Option<String>,
+    /// ARN of its key, where it is encrypted. Many have the same.
+    pub kms_key_id: Option<Arc<str>>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -66,8 +67,8 @@ pub struct Snapshot {
     pub archived: bool,
     /// Whether it is encrypted.
     pub encrypted: bool,
-    /// ARN of its key, where it is encrypted.
-    pub kms_key_id: Option<String>,
+    /// ARN of its key, where it is encrypted. Many have the same.
+    pub kms_key_id: Option<Arc<str>>,
     /// This account's tags; another account's are invisible.
     pub tags: Tags,
 }

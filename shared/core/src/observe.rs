@@ -81,9 +81,9 @@ pub async fn scope<E: Ec2>(
         .collect();
     let any_shares = !accounts.is_empty();
     let accounts = if snapshots.is_empty() { BTreeSet::new() } else { accounts };
-    let keys: BTreeSet<&String> = if any_shares {
-        let of_volumes = volumes.values().filter_map(|volume| volume.kms_key_id.as_ref());
-        of_volumes.chain(snapshots.iter().filter_map(|it| it.kms_key_id.as_ref())).collect()
+    let keys: BTreeSet<&str> = if any_shares {
+        let of_volumes = volumes.values().filter_map(|volume| volume.kms_key_id.as_deref());
+        of_volumes.chain(snapshots.iter().filter_map(|it| it.kms_key_id.as_deref())).collect()
     } else {
         BTreeSet::new()
     };
@@ -279,11 +279,11 @@ async fn rescue<E: Ec2>(
     let wanted = policies.iter().filter(|(policy, _)| policy.enabled);
     let wanted: BTreeSet<&KmsKeyId> =
         wanted.filter_map(|(_, details)| details.default_key_rescue.as_ref()).collect();
-    let is_default = |arn: &String| keys.get(arn).is_some_and(|key| key.aws_managed);
-    if wanted.is_empty() || !keys.keys().any(is_default) {
+    let is_default = |arn: &str| keys.get(arn).is_some_and(|key| key.aws_managed);
+    if wanted.is_empty() || !keys.keys().any(|arn| is_default(arn)) {
         return (RescueKeys::new(), Ok(BTreeSet::new()));
     }
-    let any = snapshots.iter().any(|it| it.kms_key_id.as_ref().is_some_and(is_default));
+    let any = snapshots.iter().any(|it| it.kms_key_id.as_deref().is_some_and(is_default));
     let looked_up = stream::iter(wanted).map(|id| async move {
         (id.clone(), ec2.describe_key(id.as_str()).await.map_err(|err| Unread::from(&err)))
     });
@@ -294,9 +294,9 @@ async fn rescue<E: Ec2>(
 }
 
 /// A key that cannot be read is left out: sharing is tried then, and EC2 says what is wrong.
-async fn readable_keys<E: Ec2>(ec2: &E, arns: BTreeSet<&String>) -> BTreeMap<String, Key> {
+async fn readable_keys<E: Ec2>(ec2: &E, arns: BTreeSet<&str>) -> BTreeMap<String, Key> {
     let looked_up = stream::iter(arns)
-        .map(|arn| async move { (arn.clone(), ec2.describe_key(arn).await) })
+        .map(|arn| async move { (arn.to_owned(), ec2.describe_key(arn).await) })
         .buffered(4)
         .collect::<Vec<_>>()
         .await;

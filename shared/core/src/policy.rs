@@ -14,10 +14,9 @@ use crate::ids::{AccountId, KmsKeyArn, KmsKeyId, Region, RoleArn, VolumeId};
 use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
-pub mod document;
+pub use crate::tags::Tags;
 
-/// A user's tags, or an EC2 resource's: key to value, in order.
-pub type Tags = BTreeMap<String, String>;
+pub mod document;
 
 /// One policy document.
 #[derive(Clone, Debug)]

@@ -1,12 +1,16 @@
 //! Tags: the only memory. What a run writes here, the next run reads.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use crate::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
-use crate::policy::Tags;
 use crate::schedule::Slot;
+
+pub use map::{Pool, Tags};
+
+mod map;
 
 /// Name of the policy that made the snapshot.
 pub const POLICY: &str = "snapferry:policy";
@@ -99,6 +103,23 @@ impl Claim {
     #[must_use]
     pub fn schedule_text(&self) -> String {
         join(&self.schedules)
+    }
+}
+
+/// Claims that were read so far, so that equal ones are there once: a night's snapshots have the same one.
+#[derive(Debug, Default)]
+pub struct Claims(BTreeSet<Arc<Claim>>);
+
+impl Claims {
+    /// As [`Claim::read`].
+    pub fn read(&mut self, tags: &Tags) -> Option<Arc<Claim>> {
+        let claim = Claim::read(tags)?;
+        let known = self.0.get(&claim).cloned();
+        Some(known.unwrap_or_else(|| {
+            let claim = Arc::new(claim);
+            self.0.insert(Arc::clone(&claim));
+            claim
+        }))
     }
 }
 
@@ -252,11 +273,7 @@ pub fn join<T: ToString>(items: &BTreeSet<T>) -> String {
 /// still fit, in key order.
 #[must_use]
 pub fn copyable(tags: &Tags, room: usize) -> Tags {
-    tags.iter()
-        .filter(|(key, _)| !is_reserved(key) && *key != DLM_MANAGED)
-        .take(room)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    tags.some(room, |key| !is_reserved(key) && key != DLM_MANAGED)
 }
 
 /// Whether the key is AWS's or ours, so that no user may set it through us.

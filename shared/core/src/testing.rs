@@ -235,6 +235,7 @@ impl Rotation {
             inventory: &self.inventory,
             at: self.at,
             now: self.now,
+            explain: true,
         })
     }
 
@@ -466,6 +467,7 @@ impl Copying {
             in_force: &documents.in_force(),
             inventory: &self.inventory,
             now: self.now,
+            explain: true,
         })
     }
 

@@ -229,7 +229,7 @@ impl Sim {
             archived: false,
             encrypted: false,
             kms_key_id: None,
-            tags: BTreeMap::new(),
+            tags: Tags::new(),
         };
         let mut record = Record::new(&scope.region, snapshot);
         change(&mut record);

@@ -1,14 +1,14 @@
-//! What only looks. Every call may be sent again.
+//! What only looks. Every call may be sent again. The SDK's types, of several times the size of ours, live for one page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, LockState, Reservation};
+use aws_sdk_ec2::types::{Filter, LockState};
 use snapferry_core::ec2::{Ec2Error, InstanceFilter, SnapshotFilter, VolumeFilter};
 use snapferry_core::ids::SnapshotId;
 use snapferry_core::inventory::{
     EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
 };
-use snapferry_core::tags;
+use snapferry_core::tags::{self, Pool};
 
 use super::AwsEc2;
 use crate::convert;
@@ -77,14 +77,15 @@ impl AwsEc2 {
             VolumeFilter::Ids(ids) => one_each(convert::filters("volume-id", ids)),
             VolumeFilter::All => everything(),
         };
-        let mut volumes = Vec::new();
+        let (mut volumes, mut pool) = (Vec::new(), Pool::new());
         for filters in calls {
             let call = self.ec2.describe_volumes().set_filters(Some(filters));
-            let pages = call.into_paginator().page_size(PAGE).items().send();
-            let found: Vec<_> =
-                self.deadline.answer("DescribeVolumes", pages.collect::<Result<_, _>>()).await?;
-            for volume in &found {
-                volumes.push(convert::volume(volume)?);
+            let mut pages = call.into_paginator().page_size(PAGE).send();
+            while let Some(page) = self.deadline.answer("DescribeVolumes", pages.try_next()).await?
+            {
+                for volume in page.volumes.unwrap_or_default() {
+                    volumes.push(convert::volume(volume, &mut pool)?);
+                }
             }
         }
         Ok(volumes)
@@ -103,15 +104,18 @@ impl AwsEc2 {
             "instance-state-name",
             &BTreeSet::from(["pending", "running", "stopping", "stopped"]),
         );
-        let mut instances = Vec::new();
+        let (mut instances, mut pool) = (Vec::new(), Pool::new());
         for filters in calls {
             let filters = there.iter().cloned().chain(filters).collect();
             let call = self.ec2.describe_instances().set_filters(Some(filters));
-            let pages = call.into_paginator().page_size(PAGE).items().send();
-            let found: Vec<_> =
-                self.deadline.answer("DescribeInstances", pages.collect::<Result<_, _>>()).await?;
-            for instance in found.iter().flat_map(Reservation::instances) {
-                instances.push(convert::instance(instance)?);
+            let mut pages = call.into_paginator().page_size(PAGE).send();
+            while let Some(page) =
+                self.deadline.answer("DescribeInstances", pages.try_next()).await?
+            {
+                let reservations = page.reservations.unwrap_or_default().into_iter();
+                for instance in reservations.flat_map(|it| it.instances.unwrap_or_default()) {
+                    instances.push(convert::instance(instance, &mut pool)?);
+                }
             }
         }
         Ok(instances)
@@ -122,7 +126,7 @@ impl AwsEc2 {
         which: &SnapshotFilter,
     ) -> Result<Vec<Snapshot>, Ec2Error> {
         let query = SnapshotQuery::from(which);
-        let mut snapshots = Vec::new();
+        let (mut snapshots, mut pool) = (Vec::new(), Pool::new());
         for filters in query.calls {
             let call = self
                 .ec2
@@ -130,11 +134,16 @@ impl AwsEc2 {
                 .set_owner_ids(Some(query.owners.clone()))
                 .set_restorable_by_user_ids(query.restorable_by.clone().map(|it| vec![it]))
                 .set_filters(Some(filters));
-            let pages = call.into_paginator().page_size(PAGE).items().send();
-            let found: Vec<_> =
-                self.deadline.answer("DescribeSnapshots", pages.collect::<Result<_, _>>()).await?;
-            for snapshot in &found {
-                snapshots.push(convert::snapshot(snapshot)?);
+            let mut pages = call.into_paginator().page_size(PAGE).send();
+            while let Some(page) =
+                self.deadline.answer("DescribeSnapshots", pages.try_next()).await?
+            {
+                for mut snapshot in page.snapshots.unwrap_or_default() {
+                    if which.is_without_texts() {
+                        (snapshot.tags, snapshot.description) = (None, None);
+                    }
+                    snapshots.push(convert::snapshot(snapshot, &mut pool)?);
+                }
             }
         }
         Ok(snapshots)
@@ -143,18 +152,18 @@ impl AwsEc2 {
     pub(super) async fn images(&self) -> Result<BTreeMap<SnapshotId, String>, Ec2Error> {
         const OPERATION: &str = "DescribeImages";
         let call = self.ec2.describe_images().owners("self").include_disabled(true); // their snapshots are in use as well
-        let pages = call.into_paginator().page_size(PAGE).items().send();
-        let images: Vec<_> =
-            self.deadline.answer(OPERATION, pages.collect::<Result<_, _>>()).await?;
+        let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut in_use = BTreeMap::new();
-        for image in images {
-            let name = image.image_id().unwrap_or("an AMI");
-            for device in image.block_device_mappings() {
-                let snapshot = device.ebs().and_then(|ebs| ebs.snapshot_id());
-                if let Some(snapshot) = snapshot.filter(|id| !id.is_empty()) {
-                    let id =
-                        convert::member(OPERATION, "a device of the snapshot", Some(snapshot))?;
-                    in_use.insert(id, name.to_owned());
+        while let Some(page) = self.deadline.answer(OPERATION, pages.try_next()).await? {
+            for image in page.images() {
+                let name = image.image_id().unwrap_or("an AMI");
+                for device in image.block_device_mappings() {
+                    let snapshot = device.ebs().and_then(|ebs| ebs.snapshot_id());
+                    if let Some(snapshot) = snapshot.filter(|id| !id.is_empty()) {
+                        let id =
+                            convert::member(OPERATION, "a device of the snapshot", Some(snapshot))?;
+                        in_use.insert(id, name.to_owned());
+                    }
                 }
             }
         }
@@ -221,14 +230,15 @@ impl AwsEc2 {
     pub(super) async fn tiering(&self) -> Result<BTreeMap<SnapshotId, Tiering>, Ec2Error> {
         const OPERATION: &str = "DescribeSnapshotTierStatus";
         let call = self.ec2.describe_snapshot_tier_status();
-        let pages = call.into_paginator().page_size(SMALL_PAGE).items().send();
-        let found: Vec<_> =
-            self.deadline.answer(OPERATION, pages.collect::<Result<_, _>>()).await?;
+        let mut pages = call.into_paginator().page_size(SMALL_PAGE).send();
         let mut tiering = BTreeMap::new();
-        for it in &found {
-            if let Some(moved) = convert::tiering(it)? {
-                let id = convert::member(OPERATION, "a tier of the snapshot", it.snapshot_id())?;
-                tiering.insert(id, moved);
+        while let Some(page) = self.deadline.answer(OPERATION, pages.try_next()).await? {
+            for it in page.snapshot_tier_statuses() {
+                if let Some(moved) = convert::tiering(it)? {
+                    let id =
+                        convert::member(OPERATION, "a tier of the snapshot", it.snapshot_id())?;
+                    tiering.insert(id, moved);
+                }
             }
         }
         Ok(tiering)

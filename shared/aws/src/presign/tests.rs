@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::testing::id;
 
@@ -102,7 +100,7 @@ fn what_is_not_sent_is_not_in_it() {
         encrypted: false,
         kms_key: None,
         completion_duration_minutes: None,
-        tags: BTreeMap::new(),
+        tags: snapferry_core::policy::Tags::new(),
         ..request()
     };
     let url = presigned_url(&bare, &id("us-east-1"), &Endpoints::default(), signing(None)).unwrap();

@@ -56,6 +56,7 @@ pub(crate) fn explain(documents: &Documents, world: &World, now: Timestamp) -> S
             inventory: &seen.scope,
             at: now,
             now,
+            explain: true,
         });
         let facts = audit::rotate::Facts {
             scope: &scope,
@@ -173,6 +174,7 @@ impl Told {
             in_force,
             inventory: &inventory,
             now,
+            explain: true,
         });
         let facts = audit::copy::Facts {
             policies: copies,

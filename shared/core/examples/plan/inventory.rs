@@ -316,7 +316,7 @@ fn volume(it: Ec2Volume) -> Volume {
         create_time: it.create_time.unwrap_or(Timestamp::UNIX_EPOCH),
         usable: matches!(it.state.as_str(), "" | "available" | "in-use"),
         volume_type: it.volume_type,
-        kms_key_id: it.kms_key_id,
+        kms_key_id: it.kms_key_id.map(Into::into),
         tags: tags(it.tags),
     }
 }
@@ -360,7 +360,7 @@ fn snapshot(it: Ec2Snapshot) -> Snapshot {
         volume_size_gib: it.volume_size,
         archived: it.storage_tier == "archive",
         encrypted: it.encrypted,
-        kms_key_id: it.kms_key_id,
+        kms_key_id: it.kms_key_id.map(Into::into),
         tags: tags(it.tags),
     }
 }

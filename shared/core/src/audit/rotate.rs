@@ -41,7 +41,7 @@ pub struct Facts<'a> {
 pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     let mut findings = Findings::default();
     let leaving = deleted(&plan);
-    let world = World::of(&facts, &leaving);
+    let world = World::of(&facts, &leaving, &slots(&plan));
     let mut created = BTreeSet::new();
     let mut rescued = BTreeSet::new();
     for (index, planned) in plan.actions.iter().enumerate() {
@@ -80,11 +80,24 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
     findings.finish(plan)
 }
 
+/// The slots that the plan creates for.
+fn slots(plan: &Plan) -> BTreeSet<Slot> {
+    let tags = plan.actions.iter().filter_map(|planned| match &planned.action {
+        Action::CreateSnapshot(request) => Some(&request.tags),
+        Action::CreateSnapshots(request) => Some(&request.tags),
+        _ => None,
+    });
+    tags.filter_map(|tags| Some(Claim::read(tags)?.slot)).collect()
+}
+
+/// What a creation serves: volume or instance, policy, schedule, slot.
+type Serving = (String, String, String, Slot);
+
 impl<'a> World<'a> {
     fn create(
         &self,
         request: &CreateSnapshot,
-        created: &mut BTreeSet<(String, String, String, Slot)>,
+        created: &mut BTreeSet<Serving>,
     ) -> Result<(), String> {
         let (claim, details) = self.creating(&request.tags)?;
         let inventory = self.facts.inventory;
@@ -98,7 +111,7 @@ impl<'a> World<'a> {
     fn create_set(
         &self,
         request: &CreateSnapshots,
-        created: &mut BTreeSet<(String, String, String, Slot)>,
+        created: &mut BTreeSet<Serving>,
     ) -> Result<(), String> {
         let (claim, details) = self.creating(&request.tags)?;
         let instances = &self.facts.inventory.instances;
@@ -132,18 +145,18 @@ impl<'a> World<'a> {
         &self,
         of: &str,
         claim: &Claim,
-        created: &mut BTreeSet<(String, String, String, Slot)>,
+        created: &mut BTreeSet<Serving>,
     ) -> Result<(), String> {
         for schedule in &claim.schedules {
-            let (policy, schedule) = (claim.policy.clone(), schedule.clone());
-            let serving = (of.to_owned(), policy, schedule.clone(), claim.slot);
-            if self.serving.contains(&serving) {
+            let line = (of, claim.policy.as_str(), schedule.as_str());
+            if self.serving.contains(&(line, claim.slot)) {
                 return Err(format!(
                     "slot {} of schedule {schedule} is served already",
                     claim.slot
                 ));
             }
-            if !created.insert(serving) {
+            let (policy, schedule) = (claim.policy.clone(), schedule.clone());
+            if !created.insert((of.to_owned(), policy, schedule.clone(), claim.slot)) {
                 return Err(format!("slot {} of schedule {schedule} is served twice", claim.slot));
             }
         }
@@ -182,7 +195,7 @@ impl<'a> World<'a> {
         } else {
             let standard = schedule.retain.age.map_or(SignedDuration::ZERO, at_least);
             let since = snapshot.start_time.checked_add(standard).ok();
-            (self.newer_out(snapshot, claim, schedule), since)
+            (self.newer_out(snapshot, schedule), since)
         };
         let by_count =
             |count: NonZeroU32| newer.len() < usize::try_from(count.get()).unwrap_or(usize::MAX);
@@ -193,13 +206,13 @@ impl<'a> World<'a> {
     }
 
     /// Of what stays and is newer, the slots whose time in the standard tier is over.
-    fn newer_out(&self, snapshot: &Snapshot, claim: &Claim, schedule: &Schedule) -> BTreeSet<Slot> {
+    fn newer_out(&self, snapshot: &Snapshot, schedule: &Schedule) -> BTreeSet<Slot> {
         let is_out = |id: &SnapshotId| {
             let other = self.by_id.get(id).copied();
             let other = other.and_then(|it| Some((it, Claim::read(&it.tags)?)));
             other.is_none_or(|(it, claim)| !self.is_kept_in_standard(it, &claim, schedule))
         };
-        let newer = Self::served(&self.lines, snapshot, claim, &schedule.name);
+        let newer = Self::served(&self.lines, snapshot, &schedule.name);
         let newer = newer.iter().take_while(|(other, _)| *other > began(snapshot));
         newer.filter(|((_, id), _)| is_out(id)).map(|(_, slot)| *slot).collect()
     }
@@ -217,8 +230,8 @@ impl<'a> World<'a> {
             let in_force = self.policy(&claim.policy).filter(|(policy, _)| policy.enabled);
             return in_force.map(drop).ok_or_else(|| "its policy is not in force here".into());
         }
-        let alike = self.alike.get(&(&snapshot.volume_id, claim.clone()));
-        let mut alike = alike.into_iter().flatten().copied();
+        let of_volume = self.of_volume.get(&snapshot.volume_id).into_iter().flatten();
+        let mut alike = of_volume.filter(|(of, _)| **of == claim).map(|(_, it)| *it);
         // A set that is not complete is replaced by any that serves the same slot, one that is complete by an older.
         let is_double = if self.is_broken(snapshot, &claim) {
             alike.next().is_some()

@@ -54,6 +54,9 @@ pub struct Request<'a> {
     pub inventory: &'a VaultInventory,
     /// The wall clock.
     pub now: Timestamp,
+    /// Tell also why each copy stays, and which copy a source has ([`Plan::kept`], [`Plan::copied`]), which takes as much
+    /// memory as they do.
+    pub explain: bool,
 }
 
 impl Request<'_> {
@@ -207,6 +210,9 @@ impl<'a> Draft<'a> {
         let subject = subject_of(&claim);
         let good = existing.iter().filter(|copy| copy.state != State::Error);
         if let Some(copy) = by_age(good.copied()).first() {
+            if !self.request.explain {
+                return;
+            }
             let subject = Subject { snapshot: Some(copy.id.clone()), ..subject };
             return self.plan.copied.push(Copied { scope, subject, state: copy.state });
         }

@@ -253,7 +253,7 @@ impl Making<'_> {
             tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
         }
         for schedule in &self.schedules {
-            tags.extend(schedule.tags_to_add.clone());
+            tags.add(&schedule.tags_to_add);
         }
         tags
     }
@@ -281,7 +281,7 @@ impl Making<'_> {
             let mut of_volume = volume.tags.clone();
             of_volume.retain(|key, _| !tags.contains_key(key));
             let room = tags::MAX_TAGS.saturating_sub(tags.len() + 1); // one is for `shared-with`
-            tags.extend(tags::copyable(&of_volume, room));
+            tags.add(&tags::copyable(&of_volume, room));
         }
         tags
     }

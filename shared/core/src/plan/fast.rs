@@ -15,7 +15,12 @@ const MAX_GIB: u32 = 16 * 1024;
 
 const WITHOUT: &str = "fast snapshot restore is neither enabled nor disabled";
 
-pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details: &SnapshotPolicy) {
+pub(super) fn plan(
+    draft: &mut Draft<'_>,
+    view: &View<'_>,
+    policy: &Policy,
+    details: &SnapshotPolicy,
+) {
     let rules = || details.schedules.iter().filter_map(|schedule| schedule.fast_restore.as_ref());
     if rules().next().is_none() {
         return;
@@ -88,7 +93,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, view: &View, policy: &Policy, details:
 /// Whether the rule still wants the snapshot fast.
 fn keeps(
     draft: &Draft<'_>,
-    view: &View,
+    view: &View<'_>,
     own: &Own<'_>,
     schedule: &Schedule,
     rule: &FastRestoreRule,

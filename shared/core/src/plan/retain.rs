@@ -25,9 +25,13 @@ enum Verdict {
     Delete(Reason),
 }
 
-pub(super) fn plan(draft: &mut Draft<'_>, view: &View) {
+pub(super) fn plan(draft: &mut Draft<'_>, view: &View<'_>) {
     let judge = Judge { draft, view };
-    let decided: Vec<_> = draft.own.iter().map(|own| (own.subject(), judge.verdict(own))).collect();
+    let decided = draft.own.iter().filter_map(|own| match judge.verdict(own) {
+        Verdict::Keep(_) if !draft.request.explain => None,
+        verdict => Some((own.subject(), verdict)),
+    });
+    let decided: Vec<_> = decided.collect();
     // Of two that are the same never both go at once: the one stays while the other goes.
     let keepers: BTreeSet<SnapshotId> = decided
         .iter()
@@ -74,7 +78,7 @@ fn tell_unread_tiering(draft: &mut Draft<'_>) {
 
 struct Judge<'a> {
     draft: &'a Draft<'a>,
-    view: &'a View,
+    view: &'a View<'a>,
 }
 
 impl Judge<'_> {
@@ -343,6 +347,9 @@ const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Draft<'_> {
     pub(super) fn keep(&mut self, subject: Subject, why: Vec<Keeping>) {
+        if !self.request.explain {
+            return;
+        }
         let scope = self.request.scope.clone();
         self.plan.kept.push(Kept { scope, subject, why });
     }

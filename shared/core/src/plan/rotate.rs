@@ -1,6 +1,7 @@
 //! The plan of `rotate-snapshots` for one scope.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -15,7 +16,7 @@ use crate::ids::{InstanceId, Scope, SnapshotId, VolumeId};
 use crate::inventory::{Instance, ScopeInventory, Snapshot, State, TieringStatus, Unread, Volume};
 use crate::policy::{Policy, Selection, SnapshotPolicy};
 use crate::schedule::Slot;
-use crate::tags::Claim;
+use crate::tags::{Claim, Claims};
 
 /// Everything that the plan of a scope follows from.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +35,14 @@ pub struct Request<'a> {
     pub at: Timestamp,
     /// The wall clock: decides what has expired.
     pub now: Timestamp,
+    /// Tell also why each snapshot stays ([`Plan::kept`]), which takes as much memory as the snapshots do.
+    pub explain: bool,
 }
 
 /// An own snapshot with what its tags say.
 pub(super) struct Own<'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) claim: Claim,
+    pub(super) claim: Arc<Claim>,
 }
 
 /// What retention counts by: a set counts once, for its instance.
@@ -67,7 +70,7 @@ pub(super) struct Draft<'a> {
     pub(super) stand_ins: rescue::ByName<'a>,
     /// Snapshots that are to be shared, and are under an AWS managed key of which their policy rescues them.
     pub(super) to_rescue: BTreeSet<SnapshotId>,
-    /// The slot of the own snapshot of a volume that began at that time.
+    /// For default policies: the slot of the own snapshot of a volume that began at that time.
     pub(super) slots_by_start: BTreeMap<(&'a VolumeId, Timestamp), Slot>,
     /// How many snapshots of a volume are being made: EC2 counts failed ones too.
     unfinished: BTreeMap<VolumeId, usize>,
@@ -79,19 +82,23 @@ pub(super) struct Draft<'a> {
 /// Decides what to do in one scope.
 #[must_use]
 pub fn plan(request: Request<'_>) -> Plan {
+    let mut claims = Claims::default();
     let own: Vec<_> = request
         .inventory
         .snapshots
         .iter()
         .filter(|snapshot| snapshot.owner == request.scope.account)
-        .filter_map(|snapshot| Claim::read(&snapshot.tags).map(|claim| Own { snapshot, claim }))
+        .filter_map(|snapshot| claims.read(&snapshot.tags).map(|claim| Own { snapshot, claim }))
         .collect();
     let mut unfinished: BTreeMap<VolumeId, usize> = BTreeMap::new();
     for own in own.iter().filter(|it| matches!(it.snapshot.state, State::Pending | State::Error)) {
         *unfinished.entry(own.snapshot.volume_id.clone()).or_default() += 1;
     }
+    let is_default =
+        |of: &&(&Policy, &SnapshotPolicy)| matches!(of.1.selection, Selection::Unprotected { .. });
     let slots_by_start = own
         .iter()
+        .filter(|_| request.policies.iter().any(|of| is_default(&of)))
         .map(|own| ((&own.snapshot.volume_id, own.snapshot.start_time), own.claim.slot))
         .collect();
     let mut draft = Draft {
@@ -107,8 +114,6 @@ pub fn plan(request: Request<'_>) -> Plan {
     };
     draft.tell_unread_instances();
     // Default policies take what nobody else does, so they come last.
-    let is_default =
-        |of: &&(&Policy, &SnapshotPolicy)| matches!(of.1.selection, Selection::Unprotected { .. });
     let (last, first): (Vec<_>, Vec<_>) = request.policies.iter().partition(is_default);
     for (policy, details) in first.into_iter().chain(last).filter(|(policy, _)| policy.enabled) {
         create::plan(&mut draft, policy, details);

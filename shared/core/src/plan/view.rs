@@ -16,13 +16,13 @@ use crate::policy::Schedule;
 use crate::tags;
 
 /// See the module.
-pub(super) struct View {
+pub(super) struct View<'a> {
     /// Of two that serve the same slot the one to go, and why.
     pub(super) doubles: BTreeMap<SnapshotId, Double>,
     /// How a snapshot stands among those of its schedule.
-    standings: BTreeMap<(SnapshotId, String), Standing>,
+    standings: BTreeMap<(&'a SnapshotId, &'a str), Standing>,
     /// The newest completed one of every volume, of any policy.
-    pub(super) newest: BTreeSet<SnapshotId>,
+    pub(super) newest: BTreeSet<&'a SnapshotId>,
 }
 
 /// Why one of two goes.
@@ -59,12 +59,12 @@ struct Generation<'a> {
     ids: Vec<&'a SnapshotId>,
 }
 
-impl View {
-    pub(super) fn of(draft: &Draft<'_>) -> Self {
+impl<'a> View<'a> {
+    pub(super) fn of(draft: &Draft<'a>) -> Self {
         let sets = Sets::of(draft);
         let doubles = sets.doubles();
-        let mut groups: BTreeMap<(Protected<'_>, &str, &str), Vec<&Own<'_>>> = BTreeMap::new();
-        let mut newest: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Protected<'_>, &str, &str), Vec<&Own<'a>>> = BTreeMap::new();
+        let mut newest: BTreeMap<&VolumeId, Vec<&'a Snapshot>> = BTreeMap::new();
         let completed = draft.own.iter().filter(|own| own.snapshot.state == State::Completed);
         for own in completed.filter(|own| !doubles.contains_key(&own.snapshot.id)) {
             newest.entry(&own.snapshot.volume_id).or_default().push(own.snapshot);
@@ -75,21 +75,24 @@ impl View {
         let mut standings = BTreeMap::new();
         for ((_, policy, name), group) in groups {
             let found = draft.policy(policy).and_then(|(_, details)| details.schedule(name));
+            let Some(schedule) = found else {
+                continue; // nobody asks
+            };
             let generations = generations(&sets, group);
-            for (id, standing) in stand(&generations, found, draft.request.now) {
-                standings.insert((id.clone(), name.to_owned()), standing);
+            for (id, standing) in stand(&generations, schedule, draft.request.now) {
+                standings.insert((id, schedule.name.as_str()), standing);
             }
         }
         let newest = newest
             .into_values()
-            .filter_map(|group| by_age(group.into_iter()).pop().map(|snapshot| snapshot.id.clone()))
+            .filter_map(|group| by_age(group.into_iter()).pop().map(|snapshot| &snapshot.id))
             .collect();
         Self { doubles, standings, newest }
     }
 
     /// How the snapshot stands for the schedule; as the newest, where it was not counted.
     pub(super) fn standing(&self, snapshot: &SnapshotId, schedule: &str) -> Standing {
-        let found = self.standings.get(&(snapshot.clone(), schedule.to_owned()));
+        let found = self.standings.get(&(snapshot, schedule));
         found.cloned().unwrap_or(Standing {
             rank: 1,
             out_rank: 1,
@@ -99,22 +102,22 @@ impl View {
     }
 }
 
-/// Snapshots by the call that made them.
-struct Sets<'a>(BTreeMap<super::rotate::Attempt<'a>, Vec<&'a Own<'a>>>);
+/// Snapshots in order of the calls that made them.
+struct Sets<'a>(Vec<&'a Own<'a>>);
 
 impl<'a> Sets<'a> {
     fn of(draft: &'a Draft<'a>) -> Self {
-        let mut sets: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut in_order: Vec<&Own<'_>> = draft.own.iter().collect();
-        in_order.sort_by_key(|own| &own.snapshot.id);
-        for own in in_order {
-            sets.entry(own.attempt()).or_default().push(own);
-        }
-        Self(sets)
+        in_order.sort_by_key(|own| (own.attempt(), &own.snapshot.id));
+        Self(in_order)
     }
 
     fn is_whole(&self, own: &Own<'_>) -> bool {
-        is_whole(self.0.get(&own.attempt()).map_or(&[][..], Vec::as_slice))
+        let attempt = own.attempt();
+        let from = self.0.partition_point(|it| it.attempt() < attempt);
+        let rest = self.0.get(from..).unwrap_or_default();
+        let n = rest.partition_point(|it| it.attempt() == attempt);
+        is_whole(rest.get(..n).unwrap_or_default())
     }
 
     /// `CreateSnapshot` has no client token and EC2's reads are eventually consistent, so two runs can both create; and a
@@ -122,34 +125,42 @@ impl<'a> Sets<'a> {
     /// the one that has most.
     fn doubles(&self) -> BTreeMap<SnapshotId, Double> {
         let mut doubles = BTreeMap::new();
-        let mut slots: BTreeMap<_, Vec<&[&Own<'_>]>> = BTreeMap::new();
-        for ((protected, claim, ..), set) in &self.0 {
-            slots.entry((protected, claim)).or_default().push(set);
-            doubles.extend(repeated(set));
-        }
-        for sets in slots.into_values().filter(|sets| sets.len() > 1) {
-            // The map's order is by age.
-            let whole = sets.iter().find(|set| is_whole(set));
-            let judged = || sets.iter().filter(|set| !is_pending(set));
-            let most = || judged().rev().max_by_key(|set| good(set).len());
-            let Some(keeper) = whole.or_else(most) else {
-                continue;
-            };
-            let stays = good(keeper);
-            for set in judged().filter(|set| !std::ptr::eq(**set, *keeper)) {
-                let is_same = whole.is_some() && is_whole(set);
-                for (volume, own) in good(set) {
-                    let Some(stays) = stays.get(volume).map(|own| own.snapshot.id.clone()) else {
-                        continue;
-                    };
-                    let double =
-                        if is_same { Double::Younger(stays) } else { Double::OfBrokenSet(stays) };
-                    doubles.insert(own.snapshot.id.clone(), double);
-                }
+        let slot = |own: &&'a Own<'a>| (own.protected(), &own.claim);
+        for of_slot in self.0.chunk_by(|a, b| slot(a) == slot(b)) {
+            let sets: Vec<&[&Own<'_>]> =
+                of_slot.chunk_by(|a, b| a.attempt() == b.attempt()).collect();
+            for set in &sets {
+                doubles.extend(repeated(set));
+            }
+            if sets.len() > 1 {
+                doubles.extend(doubled(&sets));
             }
         }
         doubles
     }
+}
+
+/// Those that another set of the same slot makes superfluous. The sets are in order of age.
+fn doubled(sets: &[&[&Own<'_>]]) -> Vec<(SnapshotId, Double)> {
+    let mut doubles = Vec::new();
+    let whole = sets.iter().find(|set| is_whole(set));
+    let judged = || sets.iter().filter(|set| !is_pending(set));
+    let most = || judged().rev().max_by_key(|set| good(set).len());
+    let Some(keeper) = whole.or_else(most) else {
+        return doubles;
+    };
+    let stays = good(keeper);
+    for set in judged().filter(|set| !std::ptr::eq(**set, *keeper)) {
+        let is_same = whole.is_some() && is_whole(set);
+        for (volume, own) in good(set) {
+            let Some(stays) = stays.get(volume).map(|own| own.snapshot.id.clone()) else {
+                continue;
+            };
+            let double = if is_same { Double::Younger(stays) } else { Double::OfBrokenSet(stays) };
+            doubles.push((own.snapshot.id.clone(), double));
+        }
+    }
+    doubles
 }
 
 /// The first completed one of every volume.
@@ -185,7 +196,7 @@ pub(super) fn is_short(set: &[&Own<'_>]) -> bool {
 }
 
 /// Newest first.
-fn generations<'a>(sets: &Sets<'_>, group: Vec<&'a Own<'a>>) -> Vec<Generation<'a>> {
+fn generations<'a>(sets: &Sets<'_>, group: Vec<&Own<'a>>) -> Vec<Generation<'a>> {
     let mut slots: BTreeMap<(Timestamp, bool), Generation<'a>> = BTreeMap::new();
     for own in group {
         let (snapshot, slot) = (own.snapshot, own.claim.slot.timestamp());
@@ -214,15 +225,15 @@ fn periods(schedule: &Schedule, slots: BTreeSet<Timestamp>) -> BTreeMap<Timestam
 
 fn stand<'a>(
     generations: &[Generation<'a>],
-    schedule: Option<&Schedule>,
+    schedule: &Schedule,
     now: Timestamp,
 ) -> Vec<(&'a SnapshotId, Standing)> {
     let whole: Vec<&Generation<'_>> = generations.iter().filter(|it| it.is_whole).collect();
     let slots: BTreeSet<Timestamp> = whole.iter().map(|it| it.slot).collect();
-    let of_whole = schedule.map(|it| periods(it, slots.clone())).unwrap_or_default();
-    let count = schedule.map(|schedule| schedule.retain.count.map_or(0, std::num::NonZeroU32::get));
-    let count = usize::try_from(count.unwrap_or(0)).unwrap_or(usize::MAX);
-    let age = schedule.and_then(|schedule| schedule.retain.age);
+    let of_whole = periods(schedule, slots.clone());
+    let count = schedule.retain.count.map_or(0, std::num::NonZeroU32::get);
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let age = schedule.retain.age;
     let mut newer = BTreeSet::new(); // slots
     let (mut newer_out, mut newer_archived) = (0_usize, 0_usize);
     let mut standings = Vec::new();
@@ -233,13 +244,12 @@ fn stand<'a>(
         let out_since = rank.checked_sub(count).filter(|index| *index > 0).and_then(|index| {
             if count == 0 { Some(generation.start) } else { Some(whole.get(index - 1)?.start) }
         });
-        let periods = match schedule {
+        let periods = if generation.is_whole {
+            of_whole.get(&generation.slot).cloned()
+        } else {
             // It is judged among the others, and takes nothing away from them.
-            Some(schedule) if !generation.is_whole => {
-                let slots = slots.iter().copied().chain([generation.slot]).collect();
-                periods(schedule, slots).remove(&generation.slot)
-            }
-            _ => of_whole.get(&generation.slot).cloned(),
+            let slots = slots.iter().copied().chain([generation.slot]).collect();
+            periods(schedule, slots).remove(&generation.slot)
         };
         let periods = periods.unwrap_or_default();
         let (out_rank, archive_rank) = (newer_out + 1, newer_archived + 1);

@@ -64,7 +64,15 @@ pub async fn copy<P: Ec2Provider>(
     let plan_of = |inventory: &VaultInventory| {
         let in_force = &in_force;
         let (policies, access) = (copies.as_slice(), &access);
-        plan::copy::plan(Request { policies, within: false, access, in_force, inventory, now })
+        plan::copy::plan(Request {
+            policies,
+            within: false,
+            access,
+            in_force,
+            inventory,
+            now,
+            explain: false,
+        })
     };
     let owners: BTreeSet<&AccountId> =
         policies.iter().flat_map(|(_, details)| &details.owners).collect();

@@ -57,7 +57,7 @@ fn begun(id: &SnapshotId, request: &CopySnapshot, account: &AccountId, now: Time
         volume_size_gib: 0,
         archived: false,
         encrypted: request.encrypted,
-        kms_key_id: request.kms_key.as_ref().map(ToString::to_string),
+        kms_key_id: request.kms_key.as_ref().map(|key| key.as_str().into()),
         tags: request.tags.clone(),
     }
 }

@@ -184,6 +184,7 @@ async fn read_and_do<P: Ec2Provider>(
         inventory: &inventory,
         at: context.at,
         now: context.now,
+        explain: false,
     });
     let (audited, violations) = audit::rotate::audit(
         plan,

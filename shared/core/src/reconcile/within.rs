@@ -127,6 +127,7 @@ async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<
             in_force: context.in_force,
             inventory: &vault.inventory,
             now: context.now,
+            explain: false,
         });
         let plan = if round == 0 { plan } else { places::only_copies(plan) };
         let (audited, violations) = audit::copy::audit(

@@ -22,8 +22,8 @@ impl World {
         let record = self.owned(scope, snapshot)?;
         in_standard_tier(record)?;
         let key = record.snapshot.kms_key_id.clone();
-        let managed = |arn: &String| self.keys.get(arn).is_some_and(|it| it.key.aws_managed);
-        if key.as_ref().is_some_and(managed) {
+        let managed = |arn: &str| self.keys.get(arn).is_some_and(|it| it.key.aws_managed);
+        if key.as_deref().is_some_and(managed) {
             return refuse(
                 ErrorKind::Invalid,
                 "OperationNotPermitted",

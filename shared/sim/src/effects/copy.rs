@@ -68,7 +68,7 @@ impl World {
             volume_size_gib,
             archived: false,
             encrypted,
-            kms_key_id: key,
+            kms_key_id: key.map(Into::into),
             tags: request.tags.clone(),
         };
         let by_size = self

@@ -37,7 +37,7 @@ fn an_account_copies_its_own_into_another_region() {
     let key = format!("arn:aws:kms:eu-central-1:{MEMBER}:key/ebs");
     sim.key(&key, &[]);
     sim.change_key(&key, |it| it.key.aws_managed = true);
-    sim.change_volume(&volume, |it| it.kms_key_id = Some(key));
+    sim.change_volume(&volume, |it| it.kms_key_id = Some(key.into()));
     let source = done(client(&sim, &member()).create_snapshot(&of(&volume)));
     let there = by_role(&sim, "us-east-1");
     assert_eq!(refused(there.copy_snapshot(&of_source(&source))), not_ready(), "it is pending");

@@ -78,7 +78,7 @@ fn world() -> Sim {
 /// A target under the AWS managed key.
 fn sealed(sim: &Sim) -> VolumeId {
     let volume = target(sim);
-    sim.change_volume(&volume, |it| it.kms_key_id = Some(ebs_key()));
+    sim.change_volume(&volume, |it| it.kms_key_id = Some(ebs_key().into()));
     volume
 }
 
@@ -142,7 +142,7 @@ fn from_the_default_key_to_both_regions_step_by_step() {
     );
     assert_eq!((line.reason.as_str(), line.volume_id.as_ref()), (why.as_str(), Some(&volume)));
     let one = stand_ins(&sim).remove(0);
-    assert_eq!(one.snapshot.kms_key_id, Some(share_key()));
+    assert_eq!(one.snapshot.kms_key_id.as_deref(), Some(&*share_key()));
     assert_eq!((&one.region, &one.snapshot.description), (&member().region, &source.description));
     let waiting = rotate(&sim, &documents);
     quiet(&waiting);
@@ -167,7 +167,7 @@ fn from_the_default_key_to_both_regions_step_by_step() {
     assert_settled(&sim, 1, "");
     live(&sim, &documents);
     for copy in REGIONS.iter().flat_map(|region| in_vault(&sim, region)) {
-        assert_eq!(copy.snapshot.kms_key_id, Some(vault_key(copy.region.as_str())));
+        assert_eq!(copy.snapshot.kms_key_id, Some(vault_key(copy.region.as_str()).into()));
         assert_eq!(copy.snapshot.tags[tags::SOURCE_SNAPSHOT], one.snapshot.id.as_str());
     }
 }
@@ -206,7 +206,7 @@ fn sets_are_rescued_volume_by_volume() {
     let sim = world();
     let server = server(&sim, &member(), &[("Backup", "daily")], 2);
     for volume in server.volumes() {
-        sim.change_volume(&volume, |it| it.kms_key_id = Some(ebs_key()));
+        sim.change_volume(&volume, |it| it.kms_key_id = Some(ebs_key().into()));
     }
     let mut policy = rescued();
     policy["PolicyDetails"]["ResourceTypes"] = json!(["INSTANCE"]);

@@ -251,7 +251,7 @@ fn a_failed_copy_is_told_once_and_made_again() {
     sim.key(&sealed, &[]);
     let source = shared(&sim, |it| {
         it.snapshot.encrypted = true;
-        it.snapshot.kms_key_id = Some(sealed.clone());
+        it.snapshot.kms_key_id = Some(sealed.as_str().into());
     });
     assert_eq!(failure(&sweep(&sim, &[copies()])), "", "EC2 has said yes");
     sim.advance(hours(1));

@@ -147,7 +147,7 @@ fn copies_that_are_made_to_fail_keep_nobody_waiting() {
     for of in 0..200 {
         shared(&sim, &hostile(), &volume(of), |it| {
             it.snapshot.encrypted = true;
-            it.snapshot.kms_key_id = Some(key.clone());
+            it.snapshot.kms_key_id = Some(key.as_str().into());
         });
     }
     let mut mine = Vec::new();

@@ -58,7 +58,7 @@ fn world() -> Sim {
 fn encrypted(sim: &Sim, of: usize, change: impl FnOnce(&mut Record)) -> SnapshotId {
     shared(sim, &scope(MEMBER, HOME), &volume(of), |it| {
         it.snapshot.encrypted = true;
-        it.snapshot.kms_key_id = Some(key(MEMBER, HOME));
+        it.snapshot.kms_key_id = Some(key(MEMBER, HOME).into());
         change(it);
     })
 }
@@ -294,7 +294,7 @@ fn a_source_under_a_dead_key_keeps_no_newer_one_of_its_volume_waiting() {
     let sim = world();
     let dead = key(OTHER, HOME);
     sim.key(&dead, &[]);
-    let lost = encrypted(&sim, 1, |it| it.snapshot.kms_key_id = Some(dead.clone()));
+    let lost = encrypted(&sim, 1, |it| it.snapshot.kms_key_id = Some(dead.as_str().into()));
     let mut well = Vec::new();
     for _ in 0..4 {
         sim.advance(hours(1));

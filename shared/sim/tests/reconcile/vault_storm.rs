@@ -112,7 +112,7 @@ impl Story {
             it.snapshot.volume_size_gib = 1 << teller;
             if teller == 1 && owner == scope(MEMBER, HOME) {
                 it.snapshot.encrypted = true;
-                it.snapshot.kms_key_id = Some(key());
+                it.snapshot.kms_key_id = Some(key().into());
             }
         });
         self.sim.advance(minutes(1));

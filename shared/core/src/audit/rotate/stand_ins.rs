@@ -71,7 +71,7 @@ impl World<'_> {
         if source.state != State::Completed {
             return Err(format!("the source is {}", source.state));
         }
-        let default = source.kms_key_id.as_ref().and_then(|arn| facts.inventory.keys.get(arn));
+        let default = source.kms_key_id.as_deref().and_then(|arn| facts.inventory.keys.get(arn));
         if !default.is_some_and(|key| key.aws_managed) {
             return Err("the source is not under an AWS managed key".into());
         }

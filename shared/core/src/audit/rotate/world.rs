@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -11,13 +12,13 @@ use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Snapshot, State};
 use crate::policy::{Policy, SnapshotPolicy};
 use crate::schedule::Slot;
-use crate::tags::{self, Claim};
+use crate::tags::{self, Claim, Claims};
 
 /// When a snapshot began; the id settles a tie.
 pub(super) type Began<'a> = (Timestamp, &'a SnapshotId);
 
-/// The volume, or the instance of a set; policy and schedule.
-pub(super) type Line = (String, String, String);
+/// The volume, or the instance of a set; policy and schedule. Borrowed, as there are as many as snapshots.
+pub(super) type Line<'a> = (&'a str, &'a str, &'a str);
 
 /// Snapshots of one schedule that stay, newest first, each with the slot it serves.
 pub(super) type Served<'a> = Vec<(Began<'a>, Slot)>;
@@ -27,17 +28,17 @@ pub(super) type Served<'a> = Vec<(Began<'a>, Slot)>;
 pub(super) struct World<'a> {
     pub(super) facts: &'a Facts<'a>,
     pub(super) by_id: BTreeMap<&'a SnapshotId, &'a Snapshot>,
-    /// Volume or instance, policy, schedule and slot of everything that did not fail.
-    pub(super) serving: BTreeSet<(String, String, String, Slot)>,
-    /// Sets of which a snapshot is not completed or not there, by claim and start.
-    pub(super) broken: BTreeSet<(Claim, Timestamp)>,
+    /// Everything that did not fail and serves a slot that the plan creates for.
+    pub(super) serving: BTreeSet<(Line<'a>, Slot)>,
+    /// Sets of which a snapshot is not completed or not there, by start.
+    pub(super) broken: BTreeMap<Timestamp, BTreeSet<Arc<Claim>>>,
     /// The newest of every volume, whoever made it.
     pub(super) newest: BTreeMap<&'a VolumeId, Began<'a>>,
-    /// All of every volume with the same claim, newest first.
-    pub(super) alike: BTreeMap<(&'a VolumeId, Claim), Vec<&'a Snapshot>>,
-    pub(super) lines: BTreeMap<Line, Served<'a>>,
+    /// All of every volume with their claims, newest first.
+    pub(super) of_volume: BTreeMap<&'a VolumeId, Vec<(Arc<Claim>, &'a Snapshot)>>,
+    pub(super) lines: BTreeMap<Line<'a>, Served<'a>>,
     /// As `lines`, in the archive tier.
-    pub(super) archived: BTreeMap<Line, Served<'a>>,
+    pub(super) archived: BTreeMap<Line<'a>, Served<'a>>,
     /// What stands in for a snapshot, whatever its state.
     pub(super) stand_ins: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
     /// What the plan deletes.
@@ -46,30 +47,39 @@ pub(super) struct World<'a> {
     pub(super) copied: CopiesBySource<'a>,
 }
 
-fn line(snapshot: &Snapshot, claim: &Claim, schedule: &str) -> Line {
-    let of = match &claim.instance {
-        Some(instance) => instance.to_string(),
-        None => snapshot.volume_id.to_string(),
-    };
-    (of, claim.policy.clone(), schedule.to_owned())
+fn line<'a>(snapshot: &'a Snapshot, schedule: &'a str) -> Line<'a> {
+    let tag = |key: &str| snapshot.tags.get(key).map(String::as_str);
+    let of = tag(tags::INSTANCE).unwrap_or(snapshot.volume_id.as_str());
+    (of, tag(tags::POLICY).unwrap_or_default(), schedule)
+}
+
+/// Of each schedule that it names.
+fn lines(snapshot: &Snapshot) -> BTreeSet<Line<'_>> {
+    let schedules = snapshot.tags.get(tags::SCHEDULE).into_iter().flat_map(|it| it.split(','));
+    schedules.map(|schedule| line(snapshot, schedule)).collect()
 }
 
 impl<'a> World<'a> {
-    pub(super) fn of(facts: &'a Facts<'a>, leaving: &BTreeSet<&SnapshotId>) -> Self {
+    /// `creating` are the slots that the plan creates for.
+    pub(super) fn of(
+        facts: &'a Facts<'a>,
+        leaving: &BTreeSet<&SnapshotId>,
+        creating: &BTreeSet<Slot>,
+    ) -> Self {
+        let mut claims = Claims::default();
         let mut world = Self {
             facts,
             by_id: BTreeMap::new(),
             serving: BTreeSet::new(),
-            broken: BTreeSet::new(),
+            broken: broken(&facts.inventory.snapshots),
             newest: BTreeMap::new(),
-            alike: BTreeMap::new(),
+            of_volume: BTreeMap::new(),
             lines: BTreeMap::new(),
             archived: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
             leaving: leaving.iter().map(|id| (*id).clone()).collect(),
             copied: by_source(facts),
         };
-        world.broken = broken(&facts.inventory.snapshots);
         let mut staying = Vec::new();
         for snapshot in &facts.inventory.snapshots {
             world.by_id.insert(&snapshot.id, snapshot);
@@ -77,7 +87,7 @@ impl<'a> World<'a> {
                 world.stand_ins.entry(claim.source_snapshot).or_default().push(snapshot);
                 continue;
             }
-            let Some(claim) = Claim::read(&snapshot.tags) else {
+            let Some(claim) = claims.read(&snapshot.tags) else {
                 continue;
             };
             let is_good = match snapshot.state {
@@ -87,7 +97,7 @@ impl<'a> World<'a> {
             if snapshot.state == State::Completed && !leaving.contains(&snapshot.id) {
                 staying.push((snapshot, claim));
             } else if is_good && snapshot.owner == facts.scope.account {
-                world.serves(snapshot, &claim);
+                world.serves(snapshot, &claim, creating);
             }
         }
         staying.sort_by_key(|(snapshot, _)| Reverse(began(snapshot)));
@@ -95,30 +105,29 @@ impl<'a> World<'a> {
             world.newest.entry(&snapshot.volume_id).or_insert(began(snapshot));
             let is_broken = world.is_broken(snapshot, &claim);
             if snapshot.owner == facts.scope.account && !is_broken {
-                world.serves(snapshot, &claim);
+                world.serves(snapshot, &claim, creating);
             }
-            for schedule in claim.schedules.iter().filter(|_| !is_broken) {
-                let line = line(snapshot, &claim, schedule);
+            for line in lines(snapshot).into_iter().filter(|_| !is_broken) {
                 if snapshot.archived {
-                    let archived = world.archived.entry(line.clone()).or_default();
+                    let archived = world.archived.entry(line).or_default();
                     archived.push((began(snapshot), claim.slot));
                 }
                 world.lines.entry(line).or_default().push((began(snapshot), claim.slot));
             }
-            world.alike.entry((&snapshot.volume_id, claim)).or_default().push(snapshot);
+            world.of_volume.entry(&snapshot.volume_id).or_default().push((claim, snapshot));
         }
         world
     }
 
-    fn serves(&mut self, snapshot: &Snapshot, claim: &Claim) {
-        for schedule in &claim.schedules {
-            let (of, policy, schedule) = line(snapshot, claim, schedule);
-            self.serving.insert((of, policy, schedule, claim.slot));
+    fn serves(&mut self, snapshot: &'a Snapshot, claim: &Claim, creating: &BTreeSet<Slot>) {
+        if creating.contains(&claim.slot) {
+            self.serving.extend(lines(snapshot).into_iter().map(|line| (line, claim.slot)));
         }
     }
 
     pub(super) fn is_broken(&self, snapshot: &Snapshot, claim: &Claim) -> bool {
-        claim.instance.is_some() && self.broken.contains(&(claim.clone(), snapshot.start_time))
+        let broken = self.broken.get(&snapshot.start_time);
+        claim.instance.is_some() && broken.is_some_and(|broken| broken.contains(claim))
     }
 
     /// The slots of its schedule after its own that anything that stays serves.
@@ -128,28 +137,27 @@ impl<'a> World<'a> {
         claim: &Claim,
         schedule: &str,
     ) -> BTreeSet<Slot> {
-        let served = self.lines.get(&line(snapshot, claim, schedule)).into_iter().flatten();
+        let served = self.lines.get(&line(snapshot, schedule)).into_iter().flatten();
         served.map(|(_, slot)| *slot).filter(|slot| *slot > claim.slot).collect()
     }
 
     /// What stays of its schedule, newest first.
     pub(super) fn served<'b>(
-        lines: &'b BTreeMap<Line, Served<'a>>,
-        snapshot: &Snapshot,
-        claim: &Claim,
-        schedule: &str,
+        lines: &'b BTreeMap<Line<'a>, Served<'a>>,
+        snapshot: &'b Snapshot,
+        schedule: &'b str,
     ) -> &'b [(Began<'a>, Slot)] {
-        lines.get(&line(snapshot, claim, schedule)).map_or(&[], Vec::as_slice)
+        lines.get(&line(snapshot, schedule)).map_or(&[], Vec::as_slice)
     }
 
     /// The slots of a schedule, but for its own, that what stays and is newer serves.
     pub(super) fn newer<'b>(
-        lines: &'b BTreeMap<Line, Served<'a>>,
+        lines: &'b BTreeMap<Line<'a>, Served<'a>>,
         snapshot: &Snapshot,
         claim: &Claim,
         schedule: &str,
     ) -> BTreeSet<Slot> {
-        let newer = Self::served(lines, snapshot, claim, schedule)
+        let newer = Self::served(lines, snapshot, schedule)
             .iter()
             .take_while(|(other, _)| *other > began(snapshot));
         newer.map(|(_, slot)| *slot).filter(|slot| *slot != claim.slot).collect()
@@ -161,10 +169,14 @@ impl<'a> World<'a> {
 }
 
 /// Sets of which not every snapshot is good, or that have fewer than they say.
-fn broken(snapshots: &[Snapshot]) -> BTreeSet<(Claim, Timestamp)> {
-    let mut sets: BTreeMap<(Claim, Timestamp), Vec<&Snapshot>> = BTreeMap::new();
+fn broken(snapshots: &[Snapshot]) -> BTreeMap<Timestamp, BTreeSet<Arc<Claim>>> {
+    let mut claims = Claims::default();
+    let mut sets: BTreeMap<(Arc<Claim>, Timestamp), Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in snapshots {
-        if let Some(claim) = Claim::read(&snapshot.tags).filter(|it| it.instance.is_some()) {
+        if !snapshot.tags.contains_key(tags::INSTANCE) {
+            continue;
+        }
+        if let Some(claim) = claims.read(&snapshot.tags) {
             sets.entry((claim, snapshot.start_time)).or_default().push(snapshot);
         }
     }
@@ -174,7 +186,11 @@ fn broken(snapshots: &[Snapshot]) -> BTreeSet<(Claim, Timestamp)> {
         set.iter().all(|it| it.state == State::Completed)
             && told.is_none_or(|told: usize| told <= volumes.len())
     };
-    sets.into_iter().filter(|(_, set)| !is_whole(set)).map(|(key, _)| key).collect()
+    let mut broken: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for ((claim, start), _) in sets.into_iter().filter(|(_, set)| !is_whole(set)) {
+        broken.entry(start).or_default().insert(claim);
+    }
+    broken
 }
 
 pub(super) fn began(snapshot: &Snapshot) -> Began<'_> {

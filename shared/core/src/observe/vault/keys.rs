@@ -61,7 +61,7 @@ impl<E: Ec2> Vault<E> {
         sources
             .flat_map(|(region, sources)| sources.iter().map(move |source| (region, source)))
             .filter(|(_, source)| source.state == State::Completed && lacks(&source.id))
-            .filter_map(|(region, source)| Some((source.kms_key_id.clone()?, region)))
+            .filter_map(|(region, source)| Some((source.kms_key_id.as_deref()?.to_owned(), region)))
             .collect()
     }
 

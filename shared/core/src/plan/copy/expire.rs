@@ -29,7 +29,8 @@ impl<'a> Draft<'a> {
                 .filter(|it| self.is_in_force(&it.claim));
             let why = |copy: &Copy<'_>| vec![Keeping::Unfinished(copy.snapshot.state)];
             stays.extend(unfinished.map(|copy| (copy.clone(), Ok(why(copy)))));
-            for (copy, why) in stays {
+            let explain = self.request.explain;
+            for (copy, why) in stays.into_iter().filter(|(_, why)| explain || why.is_err()) {
                 let scope = scope.clone();
                 let subject =
                     Subject { snapshot: Some(copy.snapshot.id.clone()), ..subject_of(&copy.claim) };

@@ -83,13 +83,13 @@ pub(super) fn request_of(
         tags.insert(tags::EXPIRES_AT.into(), tags::instant(expires_at));
     }
     for rule in &rules.all {
-        tags.extend(rule.tags_to_add.clone());
+        tags.add(&rule.tags_to_add);
     }
     if rules.all.iter().any(|rule| rule.copy_tags) {
         let mut of_source = of_source.clone();
         of_source.retain(|key, _| !tags.contains_key(key));
         let room = tags::MAX_TAGS.saturating_sub(tags.len());
-        tags.extend(tags::copyable(&of_source, room));
+        tags.add(&tags::copyable(&of_source, room));
     }
     CopySnapshot {
         source: source.id.clone(),

@@ -107,11 +107,10 @@ fn planned(draft: &Draft<'_>, own: &Own<'_>, key: &str, arn: Option<KmsKeyArn>) 
         slot: Some(own.claim.slot),
     };
     let mut tags = claim.write();
-    let expires_at = source.tags.get_key_value(tags::EXPIRES_AT);
-    tags.extend(expires_at.map(|(key, at)| (key.clone(), at.clone())));
+    tags.add(&source.tags.some(1, |key| key == tags::EXPIRES_AT));
     // The vault's reader looks for the user's tags here.
     let room = tags::MAX_TAGS.saturating_sub(tags.len() + 1); // shared-with
-    tags.extend(tags::copyable(&source.tags, room));
+    tags.add(&tags::copyable(&source.tags, room));
     let request = CopySnapshot {
         source: source.id.clone(),
         source_region: scope.region.clone(),
@@ -123,9 +122,11 @@ fn planned(draft: &Draft<'_>, own: &Own<'_>, key: &str, arn: Option<KmsKeyArn>) 
         tags,
     };
     let failed = draft.of_source(own).last().map(|it| it.snapshot.id.clone());
-    let default = source.kms_key_id.clone().unwrap_or_default();
-    let reason =
-        failed.map_or_else(|| Reason::Rescue(default, key.to_owned()), Reason::OnlyFailedCopies);
+    let default = source.kms_key_id.as_deref().unwrap_or_default();
+    let reason = failed.map_or_else(
+        || Reason::Rescue(default.to_owned(), key.to_owned()),
+        Reason::OnlyFailedCopies,
+    );
     let subject = Subject { snapshot: None, source: Some(source.id.clone()), ..own.subject() };
     draft.planned(Action::CopySnapshot(request), subject, reason)
 }

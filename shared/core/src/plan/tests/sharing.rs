@@ -75,11 +75,11 @@ fn what_leaves_is_not_shared_and_what_is_no_target_is_left_alone() {
 fn a_default_key_is_told_once_per_volume_even_before_its_first_snapshot() {
     let arn = format!("arn:aws:kms:eu-central-1:{MEMBER}:key/ebs");
     let sealed =
-        |n: u32, days: i64| with(own(n, "s", days), |it| it.kms_key_id = Some(arn.clone()));
+        |n: u32, days: i64| with(own(n, "s", days), |it| it.kms_key_id = Some(arn.as_str().into()));
     for snapshots in [vec![], vec![sealed(1, 0)], vec![sealed(1, 0), sealed(2, 1)]] {
         let n = snapshots.len();
         let mut world = Rotation::new(&sharing(), snapshots);
-        world.inventory.volumes.get_mut(&vol(1)).unwrap().kms_key_id = Some(arn.clone());
+        world.inventory.volumes.get_mut(&vol(1)).unwrap().kms_key_id = Some(arn.as_str().into());
         let key = Key {
             arn: arn.clone(),
             aws_managed: true,

@@ -37,7 +37,7 @@ fn denied(message: &str) -> Ec2Error {
 fn encrypted(source: Snapshot) -> Snapshot {
     with(source, |it| {
         it.encrypted = true;
-        it.kms_key_id = Some(source_key());
+        it.kms_key_id = Some(source_key().into());
     })
 }
 
@@ -178,7 +178,7 @@ fn failed(copy: Snapshot, message: &str) -> Snapshot {
     with(copy, |it| {
         it.state = State::Error;
         it.state_message = Some(message.into());
-        it.kms_key_id = Some(key(HOME));
+        it.kms_key_id = Some(key(HOME).into());
     })
 }
 

@@ -158,7 +158,7 @@ fn copies_that_are_not_encrypted_as_the_rule_says_are_told_and_stay() {
     let under = |n: u32, arn: Option<&str>| {
         with(copy_of(n, 100 + n, i64::from(n)), |it| {
             it.encrypted = arn.is_some();
-            it.kms_key_id = arn.map(str::to_owned);
+            it.kms_key_id = arn.map(Into::into);
         })
     };
     let ours = key(HOME);
