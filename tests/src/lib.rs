@@ -5,6 +5,7 @@ pub mod lambda;
 pub mod local_aws;
 pub mod machine;
 pub mod roles;
+pub mod scale;
 pub mod stage;
 pub mod template;
 

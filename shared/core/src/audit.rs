@@ -39,6 +39,12 @@ impl AuditedPlan {
         &self.plan.actions
     }
 
+    /// Takes what may be done, in order: a plan may be large, and is done once.
+    #[must_use]
+    pub fn take_actions(&mut self) -> Vec<Planned> {
+        std::mem::take(&mut self.plan.actions)
+    }
+
     /// The plan's parts, and what the audit took out of it.
     #[must_use]
     pub fn into_parts(self) -> (Plan, Vec<Planned>) {
@@ -93,18 +99,12 @@ impl Findings {
 
     fn finish(self, mut plan: Plan) -> (AuditedPlan, Vec<Violation>) {
         let refused: BTreeSet<&Scope> = self.violations.iter().map(|it| &it.scope).collect();
-        let mut withheld = Vec::new();
-        let mut kept = Vec::with_capacity(plan.actions.len());
-        for (index, planned) in plan.actions.into_iter().enumerate() {
-            let destructive = planned.action.is_destructive();
-            let refused = destructive && refused.contains(&planned.scope);
-            if self.withheld.contains(&index) || refused {
-                withheld.push(planned);
-            } else {
-                kept.push(planned);
-            }
-        }
-        plan.actions = kept;
+        let mut index = 0..;
+        let is_withheld = |planned: &mut Planned| {
+            let refused = planned.action.is_destructive() && refused.contains(&planned.scope);
+            index.next().is_some_and(|index| self.withheld.contains(&index)) || refused
+        };
+        let withheld = plan.actions.extract_if(.., is_withheld).collect();
         (AuditedPlan { plan, withheld }, self.violations)
     }
 }
@@ -279,7 +279,7 @@ pub fn taken_back(
     };
     let of_one_volume =
         matches!(created.action, Action::CopySnapshot(_)) || mine.volume_id == older.volume_id;
-    if !of_one_volume || !keys.iter().all(|key| mine.tags.contains_key(*key) && same(key)) {
+    if !of_one_volume || !keys.iter().all(|key| mine.tags.contains_key(key) && same(key)) {
         return Err(format!("{} serves another purpose", older.id));
     }
     Ok(())

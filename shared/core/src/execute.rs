@@ -68,19 +68,19 @@ pub enum Outcome {
 
 /// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and changes (second snapshots
 /// of a volume 15 seconds after the first), then the records of shares in as few calls as there are distinct ones, then
-/// deletions.
+/// deletions. They are taken out of the plan.
 pub async fn execute<E: Ec2>(
-    plan: &AuditedPlan,
+    plan: &mut AuditedPlan,
     clients: &BTreeMap<Region, E>,
     limits: &Limits<'_>,
 ) -> Vec<Executed> {
-    let of = |kind: fn(&Action) -> bool| {
-        plan.actions().iter().filter(move |planned| kind(&planned.action)).cloned()
-    };
-    let is_record = |action: &Action| matches!(action, Action::RecordShare { .. });
-    let making = of(|it| !it.is_destructive() && !matches!(it, Action::RecordShare { .. }));
+    let mut making = plan.take_actions();
+    let is_record = |it: &mut Planned| matches!(it.action, Action::RecordShare { .. });
+    let records: Vec<Planned> = making.extract_if(.., is_record).collect();
+    let is_destructive = |it: &mut Planned| it.action.is_destructive();
+    let deletions: Vec<Planned> = making.extract_if(.., is_destructive).collect();
     let mut executed = Vec::new();
-    for (n, wave) in waves(making).into_iter().enumerate() {
+    for (n, wave) in waves(making.into_iter()).into_iter().enumerate() {
         if n > 0 && !(limits.out_of_time)() {
             (limits.pause)(BETWEEN_SNAPSHOTS).await;
         }
@@ -88,10 +88,10 @@ pub async fn execute<E: Ec2>(
     }
     // The record that a share implies is part of the share: only its failure is worth a line of its own.
     let implied = last_words(executed.iter().filter_map(record_of_share));
-    let records = record_shares(implied, clients, limits).await.into_iter();
-    executed.extend(records.filter(|record| !matches!(record.outcome, Outcome::Done(_))));
-    executed.extend(record_shares(of(is_record).collect(), clients, limits).await);
-    executed.extend(side_by_side(of(Action::is_destructive), clients, limits).await);
+    let implied = record_shares(implied, clients, limits).await.into_iter();
+    executed.extend(implied.filter(|record| !matches!(record.outcome, Outcome::Done(_))));
+    executed.extend(record_shares(records, clients, limits).await);
+    executed.extend(side_by_side(deletions.into_iter(), clients, limits).await);
     executed
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
@@ -167,7 +168,7 @@ id!(
 
 id!(
     /// The ARN of an IAM role.
-    RoleArn in Box<str>,
+    RoleArn in Arc<str>,
     "a role ARN such as arn:aws:iam::111111111111:role/snapferry-member",
     |text| {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -188,7 +189,7 @@ impl RoleArn {
 
 id!(
     /// The ARN of a KMS key (not of an alias).
-    KmsKeyArn in Box<str>,
+    KmsKeyArn in Arc<str>,
     "a key ARN such as arn:aws:kms:eu-central-1:111111111111:key/8af79514-350d-4c52-bac8-8985e84171c7",
     |text| {
         let parts: Vec<&str> = text.splitn(6, ':').collect();

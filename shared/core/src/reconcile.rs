@@ -38,7 +38,7 @@ struct Done {
 }
 
 async fn carry_out<E: Ec2>(
-    audited: AuditedPlan,
+    mut audited: AuditedPlan,
     violations: Vec<Violation>,
     clients: &BTreeMap<Region, E>,
     limits: &Limits<'_>,
@@ -46,13 +46,10 @@ async fn carry_out<E: Ec2>(
 ) -> Done {
     log_plan(&audited);
     let executed = if dry_run {
-        audited
-            .actions()
-            .iter()
-            .map(|planned| Executed { planned: planned.clone(), outcome: Outcome::Planned })
-            .collect()
+        let planned = audited.take_actions().into_iter();
+        planned.map(|planned| Executed { planned, outcome: Outcome::Planned }).collect()
     } else {
-        let mut executed = execute(&audited, clients, limits).await;
+        let mut executed = execute(&mut audited, clients, limits).await;
         for (region, ec2) in clients {
             let (mut here, elsewhere): (Vec<_>, Vec<_>) =
                 executed.into_iter().partition(|done| done.planned.scope.region == *region);

@@ -68,9 +68,9 @@ impl World {
             let snapshot = &record.snapshot;
             let own = snapshot.owner == *caller;
             match which {
-                SnapshotFilter::Tagged(key) => own && snapshot.tags.contains_key(*key),
+                SnapshotFilter::Tagged(key) => own && snapshot.tags.contains_key(key),
                 SnapshotFilter::TagValues(key, values) => {
-                    let value = snapshot.tags.get(*key);
+                    let value = snapshot.tags.get(key);
                     own && value.is_some_and(|value| values.contains(value))
                 }
                 SnapshotFilter::StartedOn(days) => {

@@ -1,21 +1,30 @@
 //! `cargo measure`: size, cold start and memory of the release binaries, as ratios to a minimal `lambda_runtime`
-//! function built and run beside them. Ratios, because machines are noisy.
+//! function built and run beside them. Ratios, because machines are noisy. With `--scale`: memory and time in a large
+//! account.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use snapferry_tests::Result;
-use snapferry_tests::machine::{build, project};
+use snapferry_tests::machine::{Machine, build, project};
+use snapferry_tests::scale::{self, peak_kib};
 
 /// Starts of each program, in turns.
 const ROUNDS: usize = 15;
 const PROGRAMS: [&str; 3] = ["hello", "rotate-snapshots", "copy-shared-snapshots"];
 
 fn main() {
-    if let Err(err) = measure() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let measured = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => measure(),
+        ["--scale"] => at_scale(false),
+        ["--scale", "dev"] => at_scale(true),
+        _ => Err("usage: cargo measure [--scale [dev]]".into()),
+    };
+    if let Err(err) = measured {
         eprintln!("cannot measure: {err}");
         std::process::exit(1);
     }
@@ -35,18 +44,17 @@ fn measure() -> Result<()> {
     let packages = ["snapferry-hello", "rotate-snapshots", "copy-shared-snapshots"];
     let packages = packages.iter().flat_map(|name| ["--package", name]);
     build(&["--release"].into_iter().chain(packages).collect::<Vec<_>>())?;
-    let folder = std::env::current_exe()?;
-    let target = folder.parent().and_then(Path::parent).ok_or("no target folder")?;
+    let release = release()?;
     let mut seen: Vec<Seen> = Vec::new();
     for name in PROGRAMS {
-        let path = target.join("release").join(name);
+        let path = release.join(name);
         let bytes = std::fs::metadata(&path)?.len();
         seen.push(Seen { bytes, zipped_bytes: zipped(&path)?, ..Seen::default() });
     }
     eprintln!("· {ROUNDS} starts of each, in turns");
     for round in 0..=ROUNDS {
         for (name, seen) in PROGRAMS.iter().zip(&mut seen) {
-            let (start_us, peak_kib) = start(&target.join("release").join(name))?;
+            let (start_us, peak_kib) = start(&release.join(name))?;
             if round > 0 {
                 seen.start_us.push(start_us); // the first round warms the disk
                 seen.peak_kib.push(peak_kib);
@@ -55,6 +63,24 @@ fn measure() -> Result<()> {
     }
     print(&seen);
     Ok(())
+}
+
+/// Peak memory and time of the release or dev binary in a large account.
+fn at_scale(dev: bool) -> Result<()> {
+    if dev {
+        build(&["--package", "rotate-snapshots"])?;
+        return scale::measure(&Machine::folder()?.join("rotate-snapshots"));
+    }
+    eprintln!("· building for release (the first time takes half an hour)");
+    build(&["--release", "--package", "rotate-snapshots"])?;
+    scale::measure(&release()?.join("rotate-snapshots"))
+}
+
+/// Where the release binaries are.
+fn release() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.parent().and_then(Path::parent).ok_or("no target folder")?;
+    Ok(target.join("release"))
 }
 
 /// Spawns the program and waits until it asks for its first event.
@@ -84,14 +110,6 @@ fn first_next(api: &TcpListener) -> Result<TcpStream> {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
     if line.contains("/runtime/invocation/next") { Ok(stream) } else { Err(line.into()) }
-}
-
-/// The most memory that the process has had in use, from Linux.
-fn peak_kib(child: &Child) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmHWM")?;
-    Ok(kib.parse()?)
 }
 
 fn end(child: &mut Child) {

@@ -84,7 +84,7 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
 }
 
 /// Copies by Region, policy, rule and source.
-type BySource<'a> = BTreeMap<(&'a str, String, String, SnapshotId), Vec<&'a Snapshot>>;
+type BySource<'a> = BTreeMap<(&'a str, &'a str, &'a str, &'a str), Vec<&'a Snapshot>>;
 
 /// How new a copy is: when its source began, as EC2 told when it was copied, and never later than the copy; then by
 /// its own start. What its source's description says of a slot does not count.
@@ -172,7 +172,8 @@ impl<'a> World<'a> {
             let key = (region, account.clone(), volume.clone(), policy, rule, schedule);
             self.of_rule.entry(key).or_default().push(newness);
         }
-        let source_key = (region, claim.policy, claim.rule, claim.source_snapshot);
+        let tag = |key: &str| copy.tags.get(key).map_or("", String::as_str);
+        let source_key = (region, tag(tags::POLICY), tag(tags::RULE), tag(tags::SOURCE_SNAPSHOT));
         self.staying.entry(source_key).or_default().push(copy);
     }
 
@@ -232,7 +233,8 @@ impl<'a> World<'a> {
 
     /// Whether an older completed copy of the same source by the same rule stays.
     fn has_older_twin(&self, region: &'a str, snapshot: &Snapshot, claim: &CopyClaim) -> bool {
-        let key = (region, claim.policy.clone(), claim.rule.clone(), claim.source_snapshot.clone());
+        let source = claim.source_snapshot.as_str();
+        let key = (region, claim.policy.as_str(), claim.rule.as_str(), source);
         self.staying.get(&key).is_some_and(|alike| {
             alike.iter().any(|it| (it.start_time, &it.id) < (snapshot.start_time, &snapshot.id))
         })

@@ -1,5 +1,6 @@
 //! Which slots lack a snapshot, and which volumes have no recent one.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Instance, State, Volume};
 use crate::policy::{Policy, Schedule, Selection, SnapshotPolicy, Tags, Variable};
 use crate::schedule::Slot;
-use crate::tags::{self, Claim};
+use crate::tags::{self, Claim, Pool};
 
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
     let mut due: BTreeMap<Slot, Vec<&Schedule>> = BTreeMap::new();
@@ -24,14 +25,21 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
     let view: &Draft<'_> = draft;
     let world = Slots::of(view, policy, &due);
+    let pool = RefCell::new(Pool::new());
     let mut decided = Vec::new();
     for (slot, schedules) in &due {
         let lacking = |target: Protected<'_>| -> Vec<&Schedule> {
             let schedules = schedules.iter().copied();
             schedules.filter(|it| !world.served.contains(&(target, *slot, &it.name))).collect()
         };
-        let make =
-            |schedules, failed| Making { draft: view, policy, slot: *slot, schedules, failed };
+        let make = |schedules, failed| Making {
+            draft: view,
+            policy,
+            slot: *slot,
+            schedules,
+            failed,
+            pool: &pool,
+        };
         if let Selection::Instances { .. } = &details.selection {
             for instance in view.target_instances(details) {
                 let target = Protected::Instance(&instance.id);
@@ -126,6 +134,8 @@ struct Making<'a> {
     slot: Slot,
     schedules: Vec<&'a Schedule>,
     failed: Option<&'a SnapshotId>,
+    /// Most tags of a night's snapshots are the same.
+    pool: &'a RefCell<Pool>,
 }
 
 impl Making<'_> {
@@ -139,7 +149,10 @@ impl Making<'_> {
             let request = CreateSnapshot {
                 volume: volume.id.clone(),
                 description: description::write(&claim, Some(&volume.id), name),
-                tags: self.with_volume_tags(self.tags(&claim), volume),
+                tags: self
+                    .pool
+                    .borrow_mut()
+                    .share(&self.with_volume_tags(self.tags(&claim), volume)),
             };
             decision.act = Ok((Action::CreateSnapshot(request), self.reason()));
         }

@@ -56,8 +56,9 @@ fn accounts<'a>(scopes: &mut [Scoped<'a>]) -> Vec<Account<'a>> {
         let named = scoped.policies.iter().map(|of| (of.0.name.as_str(), *of));
         account.policies.extend(named);
         let region = scoped.scope.region.clone();
-        account.sources.insert(region.clone(), sources(scoped, &inventory));
-        account.targets.insert(region, target(&scoped.scope, inventory));
+        let (sources, target) = split(scoped, inventory);
+        account.sources.insert(region.clone(), sources);
+        account.targets.insert(region, target);
     }
     let copies = |account: &Account<'_>| {
         account.policies.values().any(|(_, details)| !details.copies.is_empty())
@@ -66,8 +67,9 @@ fn accounts<'a>(scopes: &mut [Scoped<'a>]) -> Vec<Account<'a>> {
     accounts.into_values().filter(copies).collect()
 }
 
-/// What may be copied, but for what was just deleted.
-fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
+/// What may be copied, but for what was just deleted; and the copies in a Region that has been read: like all of ours they
+/// carry the policy's tag.
+fn split(scoped: &Scoped<'_>, inventory: ScopeInventory) -> (Vec<Snapshot>, TargetInventory) {
     let gone: BTreeSet<&SnapshotId> = scoped
         .done
         .executed
@@ -78,23 +80,20 @@ fn sources(scoped: &Scoped<'_>, inventory: &ScopeInventory) -> Vec<Snapshot> {
             _ => None,
         })
         .collect();
-    plan::copy::sources(&scoped.scope, &scoped.policies, inventory)
-        .filter(|snapshot| !gone.contains(&snapshot.id))
-        .cloned()
-        .collect()
-}
-
-/// The copies in a Region that has been read: like all of ours they carry the policy's tag.
-fn target(scope: &Scope, inventory: ScopeInventory) -> TargetInventory {
+    let sources: BTreeSet<SnapshotId> =
+        plan::copy::sources(&scoped.scope, &scoped.policies, &inventory)
+            .filter(|snapshot| !gone.contains(&snapshot.id))
+            .map(|snapshot| snapshot.id.clone())
+            .collect();
     let is_copy = |snapshot: &Snapshot| {
         let claim = CopyClaim::read(&snapshot.tags);
-        snapshot.owner == scope.account && claim.is_some_and(|claim| !claim.stands_in())
+        snapshot.owner == scoped.scope.account && claim.is_some_and(|claim| !claim.stands_in())
     };
-    TargetInventory {
-        copies: inventory.snapshots.into_iter().filter(is_copy).collect(),
-        in_progress: Vec::new(), // looked at where something is to be copied
-        guards: inventory.guards,
-    }
+    let mut snapshots = inventory.snapshots;
+    snapshots.retain(|it| sources.contains(&it.id) || is_copy(it));
+    let copies = snapshots.extract_if(.., |it| !sources.contains(&it.id)).collect();
+    let in_progress = Vec::new(); // looked at where something is to be copied
+    (snapshots, TargetInventory { copies, in_progress, guards: inventory.guards })
 }
 
 async fn one_account<P: Ec2Provider>(context: &Context<'_, P>, account: Account<'_>) -> Done {

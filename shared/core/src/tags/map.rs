@@ -190,6 +190,20 @@ impl Pool {
         all
     }
 
+    /// The same tags, with the texts that are here already.
+    #[must_use]
+    pub fn share(&mut self, tags: &Tags) -> Tags {
+        let tags = tags.0.iter();
+        let shared = tags.map(|tag| {
+            if let Some(known) = self.tags.get(tag) {
+                return Arc::clone(known);
+            }
+            self.tags.insert(Arc::clone(tag));
+            Arc::clone(tag)
+        });
+        Tags(shared.collect())
+    }
+
     /// Such as the ARN of a key.
     pub fn text(&mut self, text: &str) -> Arc<str> {
         let known = self.texts.get(text).cloned();
@@ -259,6 +273,10 @@ mod tests {
             (one.get("Name").unwrap().as_str(), other.get("Name").unwrap().as_str()),
             ("a", "b")
         );
+        let mine = Tags::from([("Owner".to_owned(), "me".to_owned())]);
+        let shared = pool.share(&mine);
+        assert_eq!(shared, mine);
+        assert!(std::ptr::eq(one.get("Owner").unwrap(), shared.get("Owner").unwrap()));
         assert!(Arc::ptr_eq(&pool.text("arn"), &pool.text("arn")));
     }
 }

@@ -259,7 +259,9 @@ fn a_detached_volume_leaves_the_sets_and_keeps_its_last_snapshot() {
     let sim = sim();
     let server = server(&sim, &member(), &BACKUP, 2);
     rotate_for(&sim, &by_count(3), 4, hours(6));
-    sim.change_instance(&server.id, |it| drop(it.devices.remove("/dev/sdf")));
+    sim.change_instance(&server.id, |it| {
+        it.devices.remove("/dev/sdf");
+    });
     let detached = &server.data[0];
     rotate_and_look(&sim, &by_count(3), 8, hours(6), quiet);
     let newest: Vec<_> = (1..=3).map(|day| format!("2026-12-{day:02}T02:00:00Z")).collect();

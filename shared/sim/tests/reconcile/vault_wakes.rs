@@ -91,7 +91,7 @@ fn what_nobody_can_read_does_not_stop_expiry_when_it_is_taken_away() {
         .map(|of| {
             shared(&sim, &scope(OTHER, HOME), &volume(of), |it| {
                 it.snapshot.encrypted = true;
-                it.snapshot.kms_key_id = Some(key.clone());
+                it.snapshot.kms_key_id = Some(key.as_str().into());
             })
         })
         .collect();

@@ -25,12 +25,12 @@ impl<'a> Draft<'a> {
             let scope = self.request.inventory.scope(region);
             let unfinished = copies
                 .iter()
+                .filter(|_| self.request.explain)
                 .filter(|it| matches!(it.snapshot.state, State::Pending | State::Other))
                 .filter(|it| self.is_in_force(&it.claim));
             let why = |copy: &Copy<'_>| vec![Keeping::Unfinished(copy.snapshot.state)];
             stays.extend(unfinished.map(|copy| (copy.clone(), Ok(why(copy)))));
-            let explain = self.request.explain;
-            for (copy, why) in stays.into_iter().filter(|(_, why)| explain || why.is_err()) {
+            for (copy, why) in stays {
                 let scope = scope.clone();
                 let subject =
                     Subject { snapshot: Some(copy.snapshot.id.clone()), ..subject_of(&copy.claim) };
@@ -94,6 +94,7 @@ impl<'a> Draft<'a> {
                     other => other,
                 };
                 match verdict {
+                    Verdict::Keep(_) if !self.request.explain => {}
                     Verdict::Keep(why) => stays.push(((*copy).clone(), Ok(why))),
                     Verdict::Hold(why) => stays.push(((*copy).clone(), Err(why))),
                     Verdict::Delete(reason, is_last) => {
