@@ -21,6 +21,7 @@ use crate::plan;
 use crate::policy::document::Kind;
 use crate::policy::{Policy, SnapshotPolicy};
 use crate::run::Run;
+use crate::tags;
 
 /// Runs `rotate-snapshots` once.
 ///
@@ -48,8 +49,9 @@ pub async fn rotate<P: Ec2Provider>(
         .into_iter()
         .filter(|unit| event.scopes.is_empty() || event.scopes.contains(&unit.scope))
         .collect();
-    let context =
-        Context { provider, in_force: &in_force, at, now, limits, dry_run: event.common.dry_run };
+    let (in_force, dry_run) = (&in_force, event.common.dry_run);
+    let any_copies = policies.iter().any(|(_, details)| !details.copies.is_empty());
+    let context = Context { provider, in_force, at, now, limits, dry_run, any_copies };
     let context = &context;
     let (copied, looked) = vaults::look(context, &wanted).await?;
     let copied = &copied;
@@ -87,6 +89,8 @@ pub(super) struct Context<'a, P> {
     pub(super) now: Timestamp,
     pub(super) limits: &'a Limits<'a>,
     pub(super) dry_run: bool,
+    /// Some policy copies within its account.
+    any_copies: bool,
 }
 
 /// Policies grouped by where and how they act: a scope is read once, whatever the number of policies.
@@ -123,7 +127,7 @@ pub(super) struct Scoped<'a> {
     pub(super) access: Access,
     pub(super) policies: Vec<(&'a Policy, &'a SnapshotPolicy)>,
     pub(super) done: Done,
-    /// What was seen before anything was done; `None`: it was not read.
+    /// What was seen before anything was done, as far as copies need it; `None`: it was not read.
     pub(super) inventory: Option<ScopeInventory>,
 }
 
@@ -198,9 +202,23 @@ async fn read_and_do<P: Ec2Provider>(
         },
     );
     let clients = BTreeMap::from([(unit.scope.region.clone(), ec2)]);
+    let seen = seen(&inventory, &unit.policies);
+    let inventory = without_what_is_done_with(inventory, context.any_copies);
     let done = carry_out(audited, violations, &clients, context.limits, context.dry_run).await;
-    let done = Done { seen: Some(seen(&inventory, &unit.policies)), ..done };
-    Ok((done, ScopeInventory { vaults: VaultCopies::new(), ..inventory })) // they may be large
+    Ok((Done { seen: Some(seen), ..done }, inventory))
+}
+
+/// What only copies within the account still need. The rest may be large, and what is done takes its own.
+fn without_what_is_done_with(mut inventory: ScopeInventory, any_copies: bool) -> ScopeInventory {
+    inventory.vaults = VaultCopies::new();
+    inventory.shared = BTreeMap::new();
+    if !any_copies {
+        inventory.volumes = BTreeMap::new();
+        // Old copies expire, whether or not a policy still copies.
+        inventory.snapshots.retain(|it| it.tags.contains_key(tags::SOURCE_SNAPSHOT));
+        inventory.snapshots.shrink_to_fit();
+    }
+    inventory
 }
 
 /// Which of the volumes that policies name are here, or have been: a snapshot of ours tells.
