@@ -91,7 +91,7 @@ fn measured(program: &Path, snapshots: usize, run: &Run) -> Result<(u64, Duratio
     let answered = loop {
         match answer.recv_timeout(Duration::from_secs(1)) {
             Ok(answered) => break answered,
-            Err(_) if began.elapsed() < Duration::from_secs(900) => {
+            Err(_) if began.elapsed() < Duration::from_mins(15) => {
                 if let Some(status) = function.0.try_wait()? {
                     return Err(format!("the function ended: {status}").into());
                 }
@@ -179,6 +179,7 @@ fn serve(stream: TcpStream, account: &Account, lambda: &Lambda) -> Option<()> {
                 thread::park(); // no more events: the process is ended
                 return None;
             };
+            #[expect(clippy::disallowed_methods, reason = "an invocation has a deadline")]
             let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_millis();
             let head = format!(
                 "Lambda-Runtime-Aws-Request-Id: 1\r\nLambda-Runtime-Deadline-Ms: {}\r\n\
