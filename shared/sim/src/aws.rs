@@ -106,6 +106,10 @@ impl World {
         object: &str,
         act: impl FnOnce(&mut Self, usize) -> Result<T, Refusal>,
     ) -> Result<T, Ec2Error> {
+        let takes = self.settings.call_takes;
+        if !takes.is_zero() {
+            self.pass_until(self.after(takes));
+        }
         let number = self.journal.len();
         let mut call = Call {
             number,
@@ -118,11 +122,18 @@ impl World {
             Some(faults) => faults(&call),
             None => Fault::None,
         };
+        if let Fault::Slow(by) | Fault::TimeOut { after: by, .. } = fault {
+            self.pass_until(self.after(by));
+        }
+        self.missing_page = None;
         let result = match fault {
             Fault::Refuse(kind, code) => refuse(kind, code, "told to refuse"),
-            Fault::NoAnswer => {
+            Fault::NoAnswer | Fault::TimeOut { happened: false, .. } => {
                 self.journal.push(call);
                 return Err(no_answer(operation));
+            }
+            _ if !self.has_token(scope, operation) => {
+                refuse(ErrorKind::Throttled, "RequestLimitExceeded", "Request limit exceeded.")
             }
             _ if self.disabled.contains(scope) && operation != "AssumeRole" => refuse(
                 ErrorKind::RegionDisabled,
@@ -130,12 +141,19 @@ impl World {
                 "You are not subscribed to this service",
             ),
             Fault::StaleRead(writes) => act(self, writes),
-            Fault::None | Fault::DoButNoAnswer => act(self, 0),
+            Fault::MissingPage(which) => {
+                self.missing_page = Some(which);
+                act(self, 0)
+            }
+            Fault::None | Fault::DoButNoAnswer | Fault::Slow(_) | Fault::TimeOut { .. } => {
+                act(self, 0)
+            }
         };
+        let is_lost = matches!(fault, Fault::DoButNoAnswer | Fault::TimeOut { .. });
         call.happened = result.is_ok();
         self.journal.push(call);
         match result {
-            Ok(_) if fault == Fault::DoButNoAnswer => Err(no_answer(operation)),
+            Ok(_) if is_lost => Err(no_answer(operation)),
             Ok(answer) => Ok(answer),
             Err(refusal) => Err(refusal.of(operation, number)),
         }

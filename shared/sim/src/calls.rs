@@ -1,5 +1,6 @@
 //! The journal, and what can go wrong with a call.
 
+use jiff::SignedDuration;
 use snapferry_core::ec2::{Ec2Error, ErrorKind};
 use snapferry_core::ids::Scope;
 
@@ -41,6 +42,17 @@ pub enum Fault {
     DoButNoAnswer,
     /// What is told of snapshots is as of before the last so many writes, as far as [`crate::Settings::remember`] goes.
     StaleRead(usize),
+    /// A page of what is listed is missing; which, the number decides.
+    MissingPage(u64),
+    /// It happens, and takes so much longer.
+    Slow(SignedDuration),
+    /// There is no answer after so long, whether or not it has happened.
+    TimeOut {
+        /// How long was waited.
+        after: SignedDuration,
+        /// Whether it has happened.
+        happened: bool,
+    },
 }
 
 pub(crate) type Faults = Box<dyn FnMut(&Call) -> Fault + Send>;

@@ -13,6 +13,7 @@ use snapferry_core::{description, tags};
 
 use crate::calls::{Refusal, refuse};
 use crate::record::{InstanceState, Record};
+use crate::turns::Rng;
 use crate::world::World;
 
 mod change;
@@ -37,7 +38,7 @@ impl World {
             VolumeFilter::All => true,
         };
         let here = self.volumes.values().filter(|disk| disk.scope == *scope);
-        here.map(|disk| &disk.volume).filter(wanted).cloned().collect()
+        self.pages(here.map(|disk| &disk.volume).filter(wanted).cloned().collect())
     }
 
     pub(crate) fn describe_instances(
@@ -49,12 +50,12 @@ impl World {
             InstanceFilter::TagKeys(keys) => keys.iter().any(|key| tags.contains_key(key)),
             InstanceFilter::All => true,
         };
-        self.instances
+        let here = self
+            .instances
             .iter()
             .filter(|(_, (at, it))| at == scope && it.state != InstanceState::Terminated)
-            .filter(|(_, (_, it))| wanted(&it.tags))
-            .map(|(id, (_, it))| it.seen(id))
-            .collect()
+            .filter(|(_, (_, it))| wanted(&it.tags));
+        self.pages(here.map(|(id, (_, it))| it.seen(id)).collect())
     }
 
     pub(crate) fn describe_snapshots(
@@ -87,16 +88,26 @@ impl World {
             }
         };
         let here = self.as_of(stale).values();
-        here.filter(|record| record.region == scope.region)
-            .filter(wanted)
-            .map(|record| {
+        let seen =
+            here.filter(|record| record.region == scope.region).filter(wanted).map(|record| {
                 let mut seen = record.snapshot.clone();
                 if seen.owner != *caller {
                     seen.tags.clear(); // another account's tags are invisible
                 }
                 seen
-            })
-            .collect()
+            });
+        self.pages(seen.collect())
+    }
+
+    /// Every page of a list, but for one that is missing: up to a third of the list.
+    fn pages<T>(&self, mut all: Vec<T>) -> Vec<T> {
+        if let Some(which) = self.missing_page.filter(|_| !all.is_empty()) {
+            let mut rng = Rng(which);
+            let from = rng.below(all.len());
+            let n = 1 + rng.below(all.len().div_ceil(3));
+            all.drain(from..all.len().min(from + n));
+        }
+        all
     }
 
     fn own<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Record> {
@@ -115,9 +126,11 @@ impl World {
         scope: &Scope,
         stale: usize,
     ) -> BTreeMap<SnapshotId, String> {
-        self.own_as_of(scope, stale)
+        let all = self
+            .own_as_of(scope, stale)
             .filter_map(|record| Some((record.snapshot.id.clone(), record.image.clone()?)))
-            .collect()
+            .collect();
+        self.pages(all).into_iter().collect()
     }
 
     pub(crate) fn describe_locked_snapshots(
@@ -125,10 +138,12 @@ impl World {
         scope: &Scope,
         stale: usize,
     ) -> BTreeSet<SnapshotId> {
-        self.own_as_of(scope, stale)
+        let all = self
+            .own_as_of(scope, stale)
             .filter(|record| record.is_locked(self.now))
             .map(|record| record.snapshot.id.clone())
-            .collect()
+            .collect();
+        self.pages(all).into_iter().collect()
     }
 
     pub(crate) fn describe_fast_snapshot_restores(
@@ -136,10 +151,12 @@ impl World {
         scope: &Scope,
         stale: usize,
     ) -> FastRestores {
-        self.own_as_of(scope, stale)
+        let all = self
+            .own_as_of(scope, stale)
             .filter(|record| !record.fast_restores.is_empty())
             .map(|record| (record.snapshot.id.clone(), record.fast_restores.clone()))
-            .collect()
+            .collect();
+        self.pages(all).into_iter().collect()
     }
 
     pub(crate) fn describe_snapshot_tier_status(
@@ -147,9 +164,11 @@ impl World {
         scope: &Scope,
         stale: usize,
     ) -> BTreeMap<SnapshotId, Tiering> {
-        self.own_as_of(scope, stale)
+        let all = self
+            .own_as_of(scope, stale)
             .filter_map(|record| Some((record.snapshot.id.clone(), record.tiering?)))
-            .collect()
+            .collect();
+        self.pages(all).into_iter().collect()
     }
 
     pub(crate) fn ebs_encryption(&self, scope: &Scope) -> EbsEncryption {
@@ -220,6 +239,15 @@ impl World {
                 format!("The snapshot '{snapshot}' does not exist."),
             ),
         }
+    }
+
+    /// Whether the account may have one more snapshot in the Region.
+    fn has_room(&self, scope: &Scope) -> Result<(), Refusal> {
+        if self.own(scope).count() < self.settings.snapshots_at_most {
+            return Ok(());
+        }
+        let what = "You have reached your limit of snapshots in this Region.";
+        refuse(ErrorKind::Invalid, "SnapshotLimitExceeded", what)
     }
 
     /// Remembers the snapshots for stale reads.

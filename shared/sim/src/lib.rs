@@ -10,6 +10,7 @@
 //! that the two keep each other honest.
 
 mod aws;
+mod buckets;
 mod calls;
 mod effects;
 mod port;
@@ -18,6 +19,7 @@ mod record;
 mod tests;
 mod turns;
 mod world;
+pub mod years;
 mod zones;
 
 pub use aws::{Aws, Waiting};

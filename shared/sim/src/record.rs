@@ -32,6 +32,12 @@ pub struct Settings {
     pub fast_restores: usize,
     /// The shortest time between two snapshots of a volume; EC2's own is 15 seconds.
     pub snapshot_every: SignedDuration,
+    /// How many snapshots an account may have in a Region; EC2's own limit is 100,000.
+    pub snapshots_at_most: usize,
+    /// How long every call takes. Without that, no time passes in a run but for its pauses.
+    pub call_takes: SignedDuration,
+    /// Whether EC2 counts requests, and by what its token buckets are divided; `None`: it does not.
+    pub buckets: Option<u32>,
     /// How many turns a call waits at the most: more mixes calls of one run too.
     pub turns: usize,
     /// For how many writes back stale reads are possible.
@@ -52,6 +58,9 @@ impl Default for Settings {
             archived_per_volume: 25,
             fast_restores: 5,
             snapshot_every: SignedDuration::from_secs(15),
+            snapshots_at_most: 100_000,
+            call_takes: SignedDuration::ZERO,
+            buckets: None,
             turns: 1,
             remember: 0,
         }
@@ -249,6 +258,8 @@ pub struct SimKey {
 /// A snapshot that a call deleted, and what was left in its account and Region.
 #[derive(Clone, Debug)]
 pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
     /// As it was.
     pub record: Record,
     /// The others of its account and Region, as they were.

@@ -10,6 +10,7 @@ use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
 use snapferry_core::inventory::{EbsEncryption, Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
+use crate::buckets::Bucket;
 use crate::calls::{Call, Fault, Faults};
 use crate::record::{Deletion, Disk, InstanceState, Record, Settings, Share, SimInstance, SimKey};
 use crate::turns::Rng;
@@ -35,6 +36,10 @@ pub(crate) struct World {
     pub(crate) faults: Option<Faults>,
     pub(crate) deletions: Vec<Deletion>,
     pub(crate) shares: Vec<Share>,
+    /// What is left of requests, by account, Region and bucket.
+    pub(crate) buckets: BTreeMap<(Scope, &'static str), Bucket>,
+    /// The call that is under way gets all but a page of what it lists.
+    pub(crate) missing_page: Option<u64>,
     /// The snapshots before each of the last writes, the latest first.
     pub(crate) before: VecDeque<BTreeMap<SnapshotId, Record>>,
 }
@@ -59,6 +64,8 @@ impl Sim {
             faults: None,
             deletions: Vec::new(),
             shares: Vec::new(),
+            buckets: BTreeMap::new(),
+            missing_page: None,
             before: VecDeque::new(),
         })))
     }

@@ -56,6 +56,9 @@ pub enum Keeping {
     NotOurs,
     /// Its own `snapferry:expires-at`, its policy or schedule being gone or its volume no target any more.
     OwnExpiry(Timestamp),
+    /// Its own expiry is over, and its source is still there and within its rule's retention as it is now: without it
+    /// the source would be copied again.
+    WouldBeCopiedAgain,
     /// A younger one that is the same leaves first.
     TwinLeaves,
     /// A copy that failed, while there is none that did not.
@@ -104,6 +107,9 @@ impl fmt::Display for Keeping {
             Self::OwnExpiry(until) => {
                 write!(f, "its own expiry is at {}", tags::instant(*until))
             }
+            Self::WouldBeCopiedAgain => f.write_str(
+                "past its own expiry, but its rule is longer now: without it, its source would be copied again",
+            ),
             Self::FailedMemory => f.write_str(
                 "failed, and kept to tell how often it was tried, until there is a good one",
             ),

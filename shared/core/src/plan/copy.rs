@@ -94,6 +94,8 @@ struct Draft<'a> {
     by_source: BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Snapshot>>,
     /// What else may be started, by target Region.
     room: BTreeMap<&'a Region, usize>,
+    /// Copies that are past their own expiry, and whose source their rule would have copied now.
+    worth_anew: BTreeSet<SnapshotId>,
     /// What could begin at once.
     waiting: Vec<Waiting>,
     plan: Plan,
@@ -124,8 +126,15 @@ pub fn plan(request: Request<'_>) -> Plan {
         let in_progress = in_progress.len();
         room.insert(region, CONCURRENT_COPIES.saturating_sub(in_progress));
     }
-    let mut draft =
-        Draft { request, copies, by_source, room, waiting: Vec::new(), plan: Plan::default() };
+    let mut draft = Draft {
+        request,
+        copies,
+        by_source,
+        room,
+        worth_anew: BTreeSet::new(),
+        waiting: Vec::new(),
+        plan: Plan::default(),
+    };
     let sources: Vec<(&Region, &Snapshot)> = request
         .inventory
         .sources
@@ -210,6 +219,14 @@ impl<'a> Draft<'a> {
         let subject = subject_of(&claim);
         let good = existing.iter().filter(|copy| copy.state != State::Error);
         if let Some(copy) = by_age(good.copied()).first() {
+            let now = self.request.now;
+            let is_usable = source.state == State::Completed && !source.archived;
+            if tags::expires_at(&copy.tags).is_some_and(|at| at <= now)
+                && is_usable
+                && worth.not_worth(&claim, source, rules, now).is_none()
+            {
+                self.worth_anew.insert(copy.id.clone());
+            }
             if !self.request.explain {
                 return;
             }

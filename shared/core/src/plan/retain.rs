@@ -147,13 +147,23 @@ impl Judge<'_> {
                 let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
                 self.left(own, &schedules, why)
             }
-            Some(true) | None => match self.by_schedules(own, &schedules) {
+            target @ (Some(true) | None) => match self.by_schedules(own, &schedules) {
+                Verdict::Delete(_) if target.is_none() && !self.is_expired(own) => {
+                    let why = if is_set { Hold::InstanceGone } else { Hold::VolumeGone };
+                    self.by_own_expiry(own, why, Reason::ExpiresAt)
+                }
                 verdict @ (Verdict::Delete(_) | Verdict::Archive(_)) => {
                     self.unless_somebody_is_gone(own, &schedules, verdict)
                 }
                 verdict => verdict,
             },
         }
+    }
+
+    /// What EC2 does not list may be gone, or a page of the list was missing: then it may well be no target any more, and
+    /// only its own expiry counts. So nothing goes that both do not let go.
+    fn is_expired(&self, own: &Own<'_>) -> bool {
+        tags::expires_at(&own.snapshot.tags).is_some_and(|at| at <= self.draft.request.now)
     }
 
     /// A schedule that is not in the policy any more may have wanted it longer, and so may an `ArchiveRule`: DLM leaves

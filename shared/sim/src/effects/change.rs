@@ -97,7 +97,7 @@ impl World {
             disk.leaving.push(*until);
         }
         let others = self.own(scope).cloned().collect();
-        self.deletions.push(Deletion { record, others });
+        self.deletions.push(Deletion { at: self.now, record, others });
         Ok(())
     }
 }

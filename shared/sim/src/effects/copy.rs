@@ -36,6 +36,7 @@ impl World {
             return refuse(ErrorKind::Invalid, "InvalidParameterValue", what);
         }
         self.may_copy_more(scope, request)?;
+        self.has_room(scope)?;
         acceptable(&request.tags, &request.description)?;
         let EbsEncryption { by_default, key: default } = self.ebs_encryption(scope);
         let encrypted = request.encrypted || source.snapshot.encrypted || by_default;

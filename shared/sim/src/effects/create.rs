@@ -87,6 +87,7 @@ impl World {
             }
         };
         self.may_begin(disk)?;
+        self.has_room(scope)?;
         Ok(Snapshot {
             id,
             volume_id: volume.clone(),

@@ -88,6 +88,9 @@ impl<'a> Draft<'a> {
                     Verdict::Delete(..) if keepers.contains(&copy.snapshot.id) => {
                         Verdict::Keep(vec![Keeping::TwinLeaves])
                     }
+                    Verdict::Delete(..) if self.worth_anew.contains(&copy.snapshot.id) => {
+                        Verdict::Keep(vec![Keeping::WouldBeCopiedAgain])
+                    }
                     Verdict::Delete(reason, is_last) => {
                         Verdict::Delete(reason, is_last || index == 0)
                     }
