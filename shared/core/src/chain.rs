@@ -26,10 +26,11 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The text with control characters, line ends among them, turned to spaces.
+/// The text with control characters, and line ends of every kind, turned to spaces.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().map(|c| if breaks(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_cause_is_named_once() {
-        let err = Outer(std::io::Error::other("inner\nsecond line"));
-        assert_eq!(Chain(&err).to_string(), "outer: inner second line");
+        let err = Outer(std::io::Error::other("inner\nsecond\u{2028}line\u{2029}"));
+        assert_eq!(Chain(&err).to_string(), "outer: inner second line ");
     }
 }

@@ -1,6 +1,6 @@
 //! The policy documents of a run: where they come from, and which of them are good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -112,10 +112,10 @@ impl Documents {
         for policy in &self.policies {
             *names.entry(&policy.name).or_default() += 1;
         }
-        let doubled: Vec<String> =
+        let doubled: BTreeSet<String> =
             names.into_iter().filter(|(_, n)| *n > 1).map(|(name, _)| name.to_owned()).collect();
+        self.policies.retain(|policy| !doubled.contains(&policy.name));
         for name in doubled {
-            self.policies.retain(|policy| policy.name != name);
             let message =
                 "want a name that no other document has: the tags of snapshots name their policy";
             self.invalid.push(issue(&name, "/Name", message));

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::chain::one_line;
 use crate::ids::{AccountId, Region, Scope, SnapshotId};
+use crate::policy::document::without_secrets;
 
 /// The event is none that the function knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -307,14 +308,14 @@ fn only(
 ) -> Result<(), InvalidEvent> {
     match event.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
-        Some(key) => Err(InvalidEvent {
-            pointer: format!("/{}", one_line(key).replace('~', "~0").replace('/', "~1")),
-            want,
-            found: format!(
-                "the unknown member {}",
-                one_line(key).chars().take(80).collect::<String>()
-            ),
-        }),
+        Some(key) => {
+            let key = shortened(key);
+            Err(InvalidEvent {
+                pointer: format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+                want,
+                found: format!("the unknown member {key}"),
+            })
+        }
     }
 }
 
@@ -323,13 +324,18 @@ fn text<'a>(map: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
 }
 
 fn invalid(pointer: &str, want: &'static str, found: &Value) -> InvalidEvent {
-    invalid_text(pointer, want, &found.to_string())
+    invalid_text(pointer, want, &without_secrets(found).to_string())
 }
 
 fn invalid_text(pointer: &str, want: &'static str, found: &str) -> InvalidEvent {
-    let found: String = one_line(found).chars().take(80).collect();
+    let found = shortened(found);
     let found = if found.is_empty() { "nothing".to_owned() } else { found };
     InvalidEvent { pointer: pointer.to_owned(), want, found }
+}
+
+/// On one line, and not too long.
+fn shortened(text: &str) -> String {
+    one_line(text).chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::audit::Violation;
-use crate::chain::Chain;
+use crate::chain::{Chain, one_line};
 use crate::observe::Unreadable;
 use crate::policy::document::InvalidPolicy;
 use crate::report::{OutcomeName, Report};
@@ -89,10 +89,10 @@ impl Run {
         {
             match &mut failure {
                 None => {
-                    failure = Some(Failure { error_type, message: text });
+                    failure = Some(Failure { error_type, message: one_line(&text) });
                 }
                 Some(failure) => {
-                    let _ = write!(failure.message, "; {error_type}: {text}");
+                    let _ = write!(failure.message, "; {error_type}: {}", one_line(&text));
                 }
             }
         }

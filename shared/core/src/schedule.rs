@@ -119,7 +119,7 @@ impl CreateRule {
     pub fn next(&self, after: Timestamp) -> Option<Slot> {
         if self.when == When::EveryRun {
             let minute = SignedDuration::from_mins(1);
-            return floor(after, 60).checked_add(minute).ok().map(Slot);
+            return after.checked_add(minute).ok().map(|at| Slot(floor(at, 60)));
         }
         let mut local = self.time_zone.to_datetime(after);
         loop {

@@ -283,10 +283,11 @@ pub fn is_reserved(key: &str) -> bool {
     key.starts_with("aws:") || key.starts_with("snapferry:")
 }
 
-/// The service that manages a snapshot with these tags instead of us.
+/// The service that manages a snapshot with these tags instead of us. Only AWS itself can write `aws:`, so whatever
+/// begins with it is somebody's.
 #[must_use]
 pub fn foreign_manager(tags: &Tags) -> Option<&'static str> {
-    tags.keys().find_map(|key| {
+    let known = tags.keys().find_map(|key| {
         if key.starts_with("aws:backup:") {
             Some("AWS Backup")
         } else if key.starts_with("aws:dlm:") || key == DLM_MANAGED {
@@ -294,7 +295,8 @@ pub fn foreign_manager(tags: &Tags) -> Option<&'static str> {
         } else {
             None
         }
-    })
+    });
+    known.or_else(|| tags.keys().any(|key| key.starts_with("aws:")).then_some("an AWS service"))
 }
 
 #[cfg(test)]
@@ -370,5 +372,12 @@ mod tests {
         assert_eq!(copyable(&tags, 1), Tags::from([("Name".into(), "web".into())]));
         assert_eq!(copyable(&tags, 9).len(), 2);
         assert_eq!(foreign_manager(&tags), Some("AWS Backup"));
+        let manager = |key: &str| {
+            let first = ("aws:a".to_owned(), String::new());
+            foreign_manager(&Tags::from([(key.to_owned(), String::new()), first]))
+        };
+        assert_eq!(manager("aws:dlm:x"), Some("Data Lifecycle Manager"));
+        assert_eq!(manager("aws:cloudformation:stack-name"), Some("an AWS service"));
+        assert_eq!(foreign_manager(&Tags::from([("AWS:x".into(), String::new())])), None);
     }
 }

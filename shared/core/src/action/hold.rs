@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::chain::one_line;
 use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::tags;
 
@@ -101,7 +102,10 @@ impl fmt::Display for Hold {
             Self::VolumeGone => {
                 f.write_str("its volume is gone, and retention by count ends with the volume")
             }
-            Self::Unclaimed(what) => write!(f, "{what} is gone, and nothing says when it expires"),
+            // Whoever can tag a snapshot has written that.
+            Self::Unclaimed(what) => {
+                write!(f, "{} is gone, and nothing says when it expires", one_line(what))
+            }
             Self::Disabled => f.write_str("its policy is disabled"),
             Self::NoVolumes => {
                 f.write_str("the policy targets no volume in any of its accounts and Regions")

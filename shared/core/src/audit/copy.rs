@@ -102,7 +102,7 @@ type Generation = (VolumeId, bool, Option<SnapshotId>);
 fn generation_of(claim: &CopyClaim) -> Generation {
     let volume = claim.source_volume.clone();
     let unknown = volume.is_placeholder().then(|| claim.source_snapshot.clone());
-    (volume, claim.volume_described, unknown)
+    (volume, claim.volume_described && unknown.is_none(), unknown)
 }
 
 /// Region, source account and volume, policy, rule, and within an account the schedule.

@@ -106,6 +106,19 @@ fn garbage_is_named() {
 }
 
 #[test]
+fn what_is_wrong_is_told_on_one_short_line_and_without_secrets() {
+    let told = |event: &Value| RotateEvent::parse(event).unwrap_err();
+    let long = told(&json!({"n/".repeat(9000): 1}));
+    assert!(long.to_string().len() < 500, "{}", long.to_string().len());
+    assert!(long.pointer.starts_with("/n~1n~1"), "{}", long.pointer);
+    let lines = told(&json!({"Now": "a\u{2028}b\u{2029}c\nd"})).to_string();
+    assert!(lines.ends_with("found \"a b c\\nd\""), "{lines}");
+    let secret = told(&json!([{"Policies": [{"Targets": [{"ExternalId": "very-secret"}]}]}]));
+    assert!(!secret.to_string().contains("very-secret"), "{secret}");
+    assert!(secret.found.contains("not shown"), "{secret}");
+}
+
+#[test]
 fn a_schedule_gives_its_time() {
     let at = "2024-06-13T12:30:00Z";
     for detail in [json!({}), json!("{}")] {

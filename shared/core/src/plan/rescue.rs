@@ -193,15 +193,6 @@ impl<'a> Judge<'a> {
 
     /// It must not be the last good one: its source stays, or one of the volume that is newer, or the vault has it.
     fn may_go(&self, details: &SnapshotPolicy, it: &StandIn<'_>) -> bool {
-        let start = it.claim.source_start.unwrap_or(it.snapshot.start_time);
-        let is_good = |own: &Own<'_>| {
-            own.snapshot.state == State::Completed && !self.deleted.contains(&own.snapshot.id)
-        };
-        let serves = |own: &&Own<'_>| {
-            own.snapshot.id == it.claim.source_snapshot
-                || (own.snapshot.volume_id == it.claim.source_volume
-                    && own.snapshot.start_time > start)
-        };
         let is_in_vault = || {
             let schedules = it.claim.schedules.iter().filter_map(|name| details.schedule(name));
             schedules.filter_map(|it| Some((it, it.unshare_when_copied.as_ref()?))).any(
@@ -211,7 +202,20 @@ impl<'a> Judge<'a> {
                 },
             )
         };
-        self.draft.own.iter().filter(serves).any(is_good) || is_in_vault()
+        self.is_outdone(it) || is_in_vault()
+    }
+
+    /// Whether its source stays, or one of the volume that is newer.
+    fn is_outdone(&self, it: &StandIn<'_>) -> bool {
+        let start = it.claim.source_start.unwrap_or(it.snapshot.start_time);
+        let serves = |own: &&Own<'_>| {
+            own.snapshot.id == it.claim.source_snapshot
+                || (own.snapshot.volume_id == it.claim.source_volume
+                    && own.snapshot.start_time > start)
+        };
+        self.draft.own.iter().filter(serves).any(|own| {
+            own.snapshot.state == State::Completed && !self.deleted.contains(&own.snapshot.id)
+        })
     }
 
     /// As failed copies: two are kept while nothing better is there, as the memory of how often it was tried.
@@ -252,7 +256,7 @@ impl<'a> Judge<'a> {
         steps
     }
 
-    /// As any snapshot of a policy that is gone: its own expiry counts.
+    /// As any snapshot of a policy that is gone: its own expiry counts, and the last good one stays.
     fn without_policy(&self, it: &StandIn<'_>) -> Step {
         let request = self.draft.request;
         let is_gone = request.in_force.as_ref().is_some_and(|all| !all.contains(&it.claim.policy));
@@ -266,7 +270,8 @@ impl<'a> Judge<'a> {
         }
         match tags::expires_at(&it.snapshot.tags) {
             Some(at) if at > request.now => Step::Keep(it.subject(), vec![Keeping::OwnExpiry(at)]),
-            Some(at) => self.delete(it, Reason::Orphan(at)),
+            Some(at) if self.is_outdone(it) => self.delete(it, Reason::Orphan(at)),
+            Some(_) => Step::Hold(it.subject(), Hold::LastGood),
             None => {
                 Step::Hold(it.subject(), Hold::Unclaimed(format!("policy {}", it.claim.policy)))
             }

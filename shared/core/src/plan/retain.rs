@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::copy::message_of;
 use super::hold;
 use super::rotate::{Draft, Own};
 use super::view::{Double, Standing, View};
@@ -111,10 +112,7 @@ impl Judge<'_> {
                 return Verdict::Keep(vec![Keeping::Unfinished(snapshot.state)]);
             }
             State::Error => {
-                let message = snapshot.state_message.clone();
-                return Verdict::Delete(Reason::Failed(
-                    message.unwrap_or_else(|| "no reason given".into()),
-                ));
+                return Verdict::Delete(Reason::Failed(message_of(snapshot)));
             }
             State::Completed => {}
         }
@@ -127,16 +125,16 @@ impl Judge<'_> {
             }
             None => {}
         }
+        let is_set = own.claim.instance.is_some();
+        let unread = self.draft.request.inventory.instances_unread.as_ref();
+        if let Some(unread) = unread.filter(|_| is_set) {
+            return Verdict::Hold(Hold::InstanceUnknown(unread.message.clone()));
+        }
         let schedules: Vec<&Schedule> =
             own.claim.schedules.iter().filter_map(|name| details.schedule(name)).collect();
         if schedules.is_empty() {
             let what = format!("schedule {} of policy {}", own.claim.schedule_text(), policy.name);
             return self.orphan(own, Hold::Unclaimed(what));
-        }
-        let is_set = own.claim.instance.is_some();
-        let unread = self.draft.request.inventory.instances_unread.as_ref();
-        if let Some(unread) = unread.filter(|_| is_set) {
-            return Verdict::Hold(Hold::InstanceUnknown(unread.message.clone()));
         }
         match self.draft.is_target(own, details) {
             Some(false) => {

@@ -96,11 +96,13 @@ pub fn plan(request: Request<'_>) -> Plan {
     }
     let is_default =
         |of: &&(&Policy, &SnapshotPolicy)| matches!(of.1.selection, Selection::Unprotected { .. });
-    let slots_by_start = own
-        .iter()
-        .filter(|_| request.policies.iter().any(|of| is_default(&of)))
-        .map(|own| ((&own.snapshot.volume_id, own.snapshot.start_time), own.claim.slot))
-        .collect();
+    let mut slots_by_start: BTreeMap<_, Slot> = BTreeMap::new();
+    for own in own.iter().filter(|_| request.policies.iter().any(|of| is_default(&of))) {
+        // Of two that began at one moment the older slot, so that rather too much is made than too little.
+        let key = (&own.snapshot.volume_id, own.snapshot.start_time);
+        let slot = slots_by_start.entry(key).or_insert(own.claim.slot);
+        *slot = own.claim.slot.min(*slot);
+    }
     let mut draft = Draft {
         request,
         own,

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use self::reader::{Issues, Node, Object};
 use self::text::escaped;
+pub(crate) use self::text::without_secrets;
 use super::{CopyPolicy, Details, Policy};
 
 mod copies;

@@ -70,6 +70,8 @@ fn every_run_is_its_own_slot_to_the_minute() {
     let rule = CreateRule::new(When::EveryRun);
     assert!(rule.due(Timestamp::MIN).is_some() && rule.due(Timestamp::MAX).is_some());
     assert_eq!(rule.next(Timestamp::MAX), None);
+    let first = rule.next(Timestamp::MIN).unwrap();
+    assert_eq!(rule.due(first.timestamp()), Some(first));
 }
 
 #[test]

@@ -95,7 +95,9 @@ impl World<'_> {
         if request.tags.len() > tags::MAX_TAGS {
             return Err(format!("{} tags are more than EC2 takes", request.tags.len()));
         }
-        let mut alike = self.stand_ins.get(&source.id).into_iter().flatten();
+        // Another policy's is not shared by this one: the source was that policy's when it was made.
+        let alike = self.stand_ins.get(&source.id).into_iter().flatten();
+        let mut alike = alike.filter(|it| it.tags.get(tags::POLICY) == Some(&claim.policy));
         if alike.any(|it| it.state != State::Error) || !rescued.insert(source.id.clone()) {
             return Err("one stands in for the source already".into());
         }

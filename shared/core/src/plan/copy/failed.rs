@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Copy, Draft, remedy, subject_of};
 use crate::action::{Impossible, Keeping, Kept, Reason, Subject};
+use crate::chain::one_line;
 use crate::ec2::ErrorKind;
 use crate::ids::Region;
 use crate::inventory::{Snapshot, State};
@@ -139,6 +140,7 @@ pub(in crate::plan) fn retry_after(failed: &[&Snapshot]) -> Option<Timestamp> {
     newest.start_time.checked_add(SignedDuration::from_hours(1)).ok()
 }
 
+/// What EC2 said of it, on one line.
 pub(in crate::plan) fn message_of(copy: &Snapshot) -> String {
-    copy.state_message.clone().unwrap_or_else(|| "no reason given".into())
+    copy.state_message.as_deref().map_or_else(|| "no reason given".into(), one_line)
 }

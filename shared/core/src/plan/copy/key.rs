@@ -2,6 +2,7 @@
 
 use super::remedy;
 use crate::action::Hold;
+use crate::chain::Chain;
 use crate::ec2::{Ec2Error, ErrorKind};
 use crate::inventory::{AWS_MANAGED_KEY, Key, Snapshot, VaultInventory};
 use crate::policy::CopyRule;
@@ -45,7 +46,7 @@ fn look(inventory: &VaultInventory, arn: &str) -> Option<KeyProblem> {
     match inventory.keys.get(arn) {
         None => Some(KeyProblem::Passes(format!("key {arn} was not looked at"))),
         Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => {
-            Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")))
+            Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {}", Chain(err))))
         }
         Some(Err(err)) => {
             let code = err.code().map_or("NoAnswer", |(code, _)| code);
@@ -119,10 +120,12 @@ fn unreadable(inventory: &VaultInventory, arn: &str, err: &Ec2Error) -> String {
         ErrorKind::NotFound => format!(
             "key {arn} does not exist: correct CmkArn, or create the key in that account and Region"
         ),
-        ErrorKind::AccessDenied => {
-            format!("key {arn} cannot be read: {err}; {}", remedy::of_denial(inventory, arn, err))
-        }
-        _ => format!("key {arn} cannot be read: {err}"),
+        ErrorKind::AccessDenied => format!(
+            "key {arn} cannot be read: {}; {}",
+            Chain(err),
+            remedy::of_denial(inventory, arn, err)
+        ),
+        _ => format!("key {arn} cannot be read: {}", Chain(err)),
     }
 }
 

@@ -58,6 +58,22 @@ fn what_is_recent_by_any_means_is_left_alone() {
 }
 
 #[test]
+fn of_two_that_began_at_one_moment_the_older_slot_counts_in_any_order() {
+    let start = at("2026-11-21T02:17:09Z");
+    let mut two = [own(1, "default", 1), own(2, "default", 1)];
+    two[1].tags.insert(tags::SLOT.into(), "2026-11-21T02:17:00Z".into());
+    for snapshot in &mut two {
+        snapshot.start_time = start;
+    }
+    let mut world = default_policy(&json!({}), two.to_vec());
+    world.inventory.recent = [(vol(1), start)].into();
+    for _ in 0..2 {
+        assert_eq!(actions(&world.good_plan()).len(), 1);
+        world.inventory.snapshots.reverse();
+    }
+}
+
+#[test]
 fn the_event_says_what_is_recent_and_the_clock_what_is_young() {
     let mut world = default_policy(&json!({}), vec![]);
     world.at = hours_ago(5);

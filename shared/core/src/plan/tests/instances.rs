@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::with;
 use crate::action::Plan;
-use crate::ec2::CreateSnapshots;
-use crate::inventory::{Snapshot, State};
+use crate::ec2::{CreateSnapshots, ErrorKind};
+use crate::inventory::{Snapshot, State, Unread};
 use crate::tags;
 use crate::testing::{
-    Rotation, SLOT, actions, created_sets, held, ins, instance, map, now, schedule, server, set,
-    snap, vol, volume,
+    Rotation, SLOT, actions, created_sets, deleted, held, ins, instance, map, now, schedule,
+    server, set, snap, vol, volume,
 };
 
 fn made(world: &Rotation) -> CreateSnapshots {
@@ -289,4 +289,21 @@ fn coinciding_schedules_make_one_set_of_what_lacks() {
         member.tags.insert(tags::SCHEDULE.into(), "b".into());
     }
     assert_eq!(made(&world).tags[tags::SCHEDULE], "a");
+}
+
+#[test]
+fn what_is_not_known_of_instances_holds_sets_of_a_schedule_that_is_gone_too() {
+    let mut sets = [set(1, 1, &[1, 2]), set(2, 3, &[1, 2])].concat();
+    for snapshot in &mut sets {
+        snapshot.tags.insert(tags::SCHEDULE.into(), "gone".into());
+        snapshot.tags.insert(tags::EXPIRES_AT.into(), "2026-11-22T02:00:00Z".into());
+    }
+    let mut world = server(&json!({}), sets);
+    assert_eq!(deleted(&world.good_plan()), [snap(21), snap(22)].into());
+    world.inventory.instances.clear();
+    let (kind, message) = (ErrorKind::AccessDenied, "denied".to_owned());
+    world.inventory.instances_unread = Some(Unread { kind, code: String::new(), message });
+    let plan = world.good_plan();
+    assert_eq!(deleted(&plan), [].into());
+    assert!(held(&plan).iter().any(|it| it.contains("instance: denied")), "{:?}", held(&plan));
 }

@@ -533,6 +533,34 @@ fn without_its_policy_its_own_expiry_counts() {
 }
 
 #[test]
+fn without_its_policy_the_last_good_one_stays_and_stops_nothing_else() {
+    let mut world = world(&plain(), vec![stand_in(1, 11, 3), own(20, "s", 2), own(21, "s", 1)]);
+    world.documents[0]["Name"] = json!("q");
+    let over = (tags::EXPIRES_AT.to_owned(), "2026-11-22T02:00:00Z".to_owned());
+    for snapshot in &mut world.inventory.snapshots {
+        snapshot.tags.extend([over.clone()]);
+    }
+    for other in &mut world.inventory.snapshots[1..] {
+        other.volume_id = vol(2);
+    }
+    let plan = world.good_plan();
+    assert_eq!(deleted(&plan), [snap(20)].into());
+    let why = "snap-0000000b: the newest completed one of its volume always stays";
+    assert!(held(&plan).contains(&why.to_owned()), "{:?}", held(&plan));
+}
+
+#[test]
+fn what_another_policy_has_taken_over_gets_a_stand_in_of_its_own() {
+    let mut of_before = stand_in(1, 11, 3);
+    of_before.tags.insert(tags::POLICY.into(), "before".into());
+    let plan = world(&plain(), vec![sealed(1, 3), of_before]).good_plan();
+    assert_eq!(copies(&plan).len(), 1, "{:?}", actions(&plan));
+    assert!(
+        copies(&world(&plain(), vec![sealed(1, 3), stand_in(1, 11, 3)]).good_plan()).is_empty()
+    );
+}
+
+#[test]
 fn an_account_that_the_copies_are_not_for_keeps_it() {
     let third = "444444444444";
     let mut world = done(Some(""), &copied(11, 101, 1));

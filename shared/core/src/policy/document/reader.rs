@@ -12,7 +12,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::Issue;
-use super::text::{escaped, is_near};
+use super::text::{escaped, is_near, without_secrets};
 use crate::ids::{AccountId, InvalidId};
 
 /// What has been found wrong so far.
@@ -116,7 +116,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Reads every element, 1 to `max` of them. `what` says what they are, and whose the limit is.
+    /// Reads the elements, 1 to `max` of them. `what` says what they are, and whose the limit is. What is far over the
+    /// limit is not looked at: an event has room for very much.
     pub(super) fn list<T>(
         &self,
         max: usize,
@@ -128,7 +129,7 @@ impl<'a> Node<'a> {
         if !fits {
             self.fail::<()>(format_args!("want 1 to {max} {what}, found {}", elements.len()));
         }
-        let read: Vec<Option<T>> = elements.into_iter().map(read).collect();
+        let read: Vec<Option<T>> = elements.into_iter().take(max + 100).map(read).collect();
         read.into_iter().collect::<Option<_>>().filter(|_| fits)
     }
 
@@ -358,7 +359,7 @@ fn is_void(value: &Value) -> bool {
     }
 }
 
-/// A value as JSON, on one line and not too long.
+/// A value as JSON, on one line, not too long, and without secrets.
 fn shown(value: &Value) -> String {
-    escaped(&value.to_string(), 80)
+    escaped(&without_secrets(value).to_string(), 80)
 }

@@ -1,6 +1,45 @@
 //! Names and values in messages.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+
+use serde_json::Value;
+
+/// `value` with nothing behind `ExternalId`, wherever that stands: it is a secret, and messages go to logs.
+pub(crate) fn without_secrets(value: &Value) -> Cow<'_, Value> {
+    if !has_secrets(value) {
+        return Cow::Borrowed(value);
+    }
+    let mut value = value.clone();
+    hide(&mut value);
+    Cow::Owned(value)
+}
+
+const SECRET: &str = "ExternalId";
+
+fn has_secrets(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().any(has_secrets),
+        Value::Object(members) => members.contains_key(SECRET) || members.values().any(has_secrets),
+        _ => false,
+    }
+}
+
+fn hide(value: &mut Value) {
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(hide),
+        Value::Object(members) => {
+            for (name, value) in members {
+                if name == SECRET {
+                    *value = "(not shown)".into();
+                } else {
+                    hide(value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
 
 /// Whether two names differ by no more than case and one letter (added, left out, another, or
 /// swapped with the next).

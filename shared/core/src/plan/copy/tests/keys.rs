@@ -303,3 +303,17 @@ fn the_aws_managed_key_lacks_nothing_and_a_source_that_is_gone_tells_no_key() {
 
 /// How ARNs of the vault's keys begin.
 const VAULT_KEY: &str = "arn:aws:kms:eu-central-1:222222222222:key/";
+
+#[test]
+fn what_aws_says_is_told_on_one_line() {
+    let mut world = world(vec![source(1, 1)], vec![], &ours());
+    world.inventory.keys.insert(key(HOME), Err(denied("two\nlines")));
+    let plan = world.good_plan();
+    assert!(said(&plan)[0].2.contains("two lines"), "{:?}", said(&plan));
+    let failed = with(copy_of(1, 11, 1), |it| {
+        it.state = State::Error;
+        it.state_message = Some("not\r\naccessible".into());
+    });
+    let plan = Copying::new(vec![source(1, 1)], vec![failed]).good_plan();
+    assert!(said(&plan).iter().any(|it| it.2.contains("not  accessible")), "{:?}", said(&plan));
+}

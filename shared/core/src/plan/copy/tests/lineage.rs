@@ -201,3 +201,19 @@ fn failures_are_remembered_while_their_source_cannot_be_looked_for() {
     world.inventory.whole = true;
     assert_eq!(deleted(&world.good_plan()).len(), 2, "it is not shared any more");
 }
+
+/// Nobody writes that, but anybody can: such a copy is of what its source is, for planner and auditor alike.
+#[test]
+fn a_description_that_told_no_volume_is_as_none() {
+    let of_gone = |copy: Snapshot| {
+        with(unknown(copy), |it| {
+            drop(it.tags.insert(tags::POLICY.into(), "gone".into()));
+        })
+    };
+    let older = described(of_gone(copy_of(1, 11, 60)));
+    let newer = with(of_gone(copy_of(1, 12, 10)), |it| {
+        drop(it.tags.insert(tags::RULE.into(), "eu-central-1/2".into()));
+    });
+    let plan = Copying::new(vec![], vec![older, newer]).good_plan();
+    assert_eq!(deleted(&plan), [snap(11)].into(), "{:?}", held(&plan));
+}

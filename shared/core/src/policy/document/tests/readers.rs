@@ -90,6 +90,14 @@ fn every_rule_of_the_readers() {
             "/Targets/0/Region: unknown member, did you mean \"Regions\"?",
         ]
     );
+    // A target where none can stand is shown, its secret is not.
+    let nested = json!([[[{"ExternalId": "secret", "RoleArn": role("333333333333")}, 7], 8]]);
+    let issues = said(&nested);
+    assert!(
+        issues[0].contains("want an object, found [[{\"ExternalId\":\"(not shown)\""),
+        "{issues:?}"
+    );
+    assert!(!issues.iter().any(|it| it.contains("secret")), "{issues:?}");
     let many: Vec<_> = (0..51).map(|n| json!({"RoleArn": role(&format!("{n:012}"))})).collect();
     let issues = said(&json!(many));
     assert_eq!(issues[0], "/Targets: want 1 to 50 targets (one for each SnapshotOwner), found 51");
@@ -108,6 +116,16 @@ fn the_targets_of_a_snapshot_policy_are_where_it_acts() {
     for document in [empty.clone(), with(empty, "/PolicyDetails/PolicyType", json!(null))] {
         assert_eq!(read(&document, "").unwrap().targets.len(), 1);
     }
+}
+
+/// An event has room for hundreds of thousands, of which each Region would be compared with all before it.
+#[test]
+fn what_is_far_over_the_limit_of_a_list_is_not_looked_at() {
+    let regions: Vec<_> = (0..2000).map(|n| json!(format!("{n}"))).collect();
+    let at = "/PolicyDetails/EventSource/Parameters/SourceRegions";
+    let issues = read(&with(copies(), at, json!(regions)), "").unwrap_err().issues;
+    assert_eq!(issues[0].message, "want 1 to 100 Regions, found 2000");
+    assert_eq!(issues.len(), 201);
 }
 
 #[test]
