@@ -17,6 +17,7 @@ use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider};
 use snapferry_core::ids::{AccountId, Region, RoleArn};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::bounded::Bounded;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
@@ -96,7 +97,9 @@ impl Aws {
     }
 
     fn sts(&self) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::config::Builder::from(&self.config).interceptor(Whole);
+        let config = aws_sdk_sts::config::Builder::from(&self.config)
+            .interceptor(Bounded)
+            .interceptor(Whole);
         aws_sdk_sts::Client::from_conf(config.build())
     }
 
@@ -214,11 +217,13 @@ impl Ec2Provider for Aws {
         // life of the process: the throttling of one account, or of a run before, would cost another its retries.
         let ec2 = aws_sdk_ec2::config::Builder::from(&config)
             .retry_partition(RetryPartition::custom("scope").build())
+            .interceptor(Bounded)
             .interceptor(Whole)
             .build();
+        let kms = aws_sdk_kms::config::Builder::from(&config).interceptor(Bounded).build();
         Ok(AwsEc2 {
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
-            kms: aws_sdk_kms::Client::new(&config),
+            kms: aws_sdk_kms::Client::from_conf(kms),
             deadline: self.deadline,
             presigner: self.presigned_url.then(|| Presigner::new(&config, region)),
         })
