@@ -153,7 +153,7 @@ where
             }
         }
         _ => {
-            let status = err.raw_response().map(|answer| answer.status());
+            let status = err.raw_response().map(HttpResponse::status);
             let status = status.filter(|status| !status.is_success());
             // Without the raw answer: it may hold credentials, and must not get into a log by way of `Debug`.
             let source = err.into_source().unwrap_or_else(Into::into);

@@ -9,6 +9,7 @@ mod convert;
 mod deadline;
 mod ec2;
 mod function;
+mod in_time;
 mod job;
 mod only_refused;
 mod pages;

@@ -1,11 +1,14 @@
 //! Policy documents in Parameter Store.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ssm::Client;
 use snapferry_core::documents::{Content, Raw, Source};
 use snapferry_core::ec2::Ec2Error;
 
 use crate::bounded::Bounded;
 use crate::convert;
+use crate::in_time::InTime;
 use crate::pages::Pages;
 use crate::provider::Aws;
 
@@ -25,7 +28,10 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
         }
         Source::ParameterStore(path) => path,
     };
-    let config = aws_sdk_ssm::config::Builder::from(aws.own_config()).interceptor(Bounded).build();
+    let config = aws_sdk_ssm::config::Builder::from(aws.own_config())
+        .retry_classifier(InTime(aws.deadline()))
+        .interceptor(Bounded)
+        .build();
     let call = Client::from_conf(config)
         .get_parameters_by_path()
         .path(path)
@@ -35,7 +41,7 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
         .page_size(10)
         .stop_on_duplicate_token(false);
     let (mut read, mut pages) = (call.send(), Pages::default());
-    let mut raw = Vec::new();
+    let (mut raw, mut names) = (Vec::new(), BTreeSet::new());
     while let Some(page) = aws.deadline().answer(OPERATION, read.try_next()).await? {
         pages.turn(OPERATION, page.next_token())?;
         for parameter in convert::list(OPERATION, "Parameters", page.parameters)? {
@@ -43,10 +49,11 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
             let value = parameter.value().ok_or_else(|| {
                 convert::malformed(OPERATION, "no value of the parameter", name.as_str())
             })?;
-            raw.push(Raw {
-                default_name: name.rsplit('/').next().unwrap_or_default().to_owned(),
-                content: Content::Text(value.to_owned()),
-            });
+            let default_name = name.rsplit('/').next().unwrap_or_default().to_owned();
+            if names.insert(name) {
+                // What two pages have is one document.
+                raw.push(Raw { default_name, content: Content::Text(value.to_owned()) });
+            }
         }
     }
     Ok(raw)

@@ -21,6 +21,7 @@ use crate::bounded::Bounded;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
+use crate::in_time::InTime;
 use crate::presign::Presigner;
 use crate::whole::Whole;
 
@@ -98,6 +99,7 @@ impl Aws {
 
     fn sts(&self) -> aws_sdk_sts::Client {
         let config = aws_sdk_sts::config::Builder::from(&self.config)
+            .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .interceptor(Whole);
         aws_sdk_sts::Client::from_conf(config.build())
@@ -156,10 +158,12 @@ impl Aws {
         let found = answer
             .credentials()
             .ok_or_else(|| convert::malformed(OPERATION, "no credentials for", role.as_str()))?;
+        // What is missing is empty here, and would only show as a refusal of every later call.
+        let whole = |what, found| convert::text(OPERATION, what, Some(found));
         Ok(Credentials::new(
-            found.access_key_id(),
-            found.secret_access_key(),
-            Some(found.session_token().to_owned()),
+            whole("credentials with the access key id", found.access_key_id())?,
+            whole("credentials with the secret", found.secret_access_key())?,
+            Some(whole("credentials with the session token", found.session_token())?),
             None, // the run ends before they do
             "AssumeRole",
         ))
@@ -217,10 +221,14 @@ impl Ec2Provider for Aws {
         // life of the process: the throttling of one account, or of a run before, would cost another its retries.
         let ec2 = aws_sdk_ec2::config::Builder::from(&config)
             .retry_partition(RetryPartition::custom("scope").build())
+            .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .interceptor(Whole)
             .build();
-        let kms = aws_sdk_kms::config::Builder::from(&config).interceptor(Bounded).build();
+        let kms = aws_sdk_kms::config::Builder::from(&config)
+            .retry_classifier(InTime(self.deadline))
+            .interceptor(Bounded)
+            .build();
         Ok(AwsEc2 {
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
             kms: aws_sdk_kms::Client::from_conf(kms),

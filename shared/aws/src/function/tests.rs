@@ -217,6 +217,16 @@ async fn documents_of_which_some_may_be_missing_are_none() {
 }
 
 #[tokio::test]
+async fn a_document_on_two_pages_is_there_once() {
+    let one = policy("vol-00000001").to_string();
+    let aws = Script::default()
+        .on(PATH, [page(&[("/p/daily", &one)], Some("2")), page(&[("/p/daily", &one)], None)]);
+    let documents = documents("ssm:/p/", &aws).await.unwrap();
+    assert_eq!(documents.snapshot_policies().len(), 1);
+    assert!(documents.invalid.is_empty());
+}
+
+#[tokio::test]
 async fn a_path_that_is_never_answered_ends_before_the_invocation_does() {
     let aws = Script::default().on(PATH, [Answer::Never]);
     let function = function(&[("POLICIES", "ssm:/p/")], aws.sdk());

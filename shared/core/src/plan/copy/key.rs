@@ -2,6 +2,7 @@
 
 use super::remedy;
 use crate::action::Hold;
+use crate::chain::Chain;
 use crate::ec2::{Ec2Error, ErrorKind};
 use crate::inventory::{AWS_MANAGED_KEY, Key, Snapshot, VaultInventory};
 use crate::policy::CopyRule;
@@ -45,7 +46,7 @@ fn look(inventory: &VaultInventory, arn: &str) -> Option<KeyProblem> {
     match inventory.keys.get(arn) {
         None => Some(KeyProblem::Passes(format!("key {arn} was not looked at"))),
         Some(Err(err)) if err.kind().passes() || err.kind() == ErrorKind::NoAnswer => {
-            Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {err}")))
+            Some(KeyProblem::Passes(format!("key {arn} could not be looked at: {}", Chain(err))))
         }
         Some(Err(err)) => {
             let code = err.code().map_or("NoAnswer", |(code, _)| code);
