@@ -11,6 +11,7 @@ use snapferry_tests::Result;
 use snapferry_tests::stage::Stage;
 
 mod cases;
+mod huge;
 mod kinds;
 mod scenes;
 
