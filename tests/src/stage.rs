@@ -184,10 +184,24 @@ impl Stage {
         env: Vec<(&str, String)>,
         timeout_seconds: u32,
     ) -> Result<Lambda> {
+        self.function_at(vault(), name, env, timeout_seconds)
+    }
+
+    /// Starts a function in any account and Region with this environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn function_at(
+        &self,
+        place: Place<'_>,
+        name: &str,
+        env: Vec<(&str, String)>,
+        timeout_seconds: u32,
+    ) -> Result<Lambda> {
         let n = self.functions.fetch_add(1, Ordering::Relaxed);
         let setup = Setup {
             function: name,
-            place: vault(),
+            place,
             endpoint: &self.aws.url,
             env,
             timeout_seconds,

@@ -142,7 +142,7 @@ fn victim(stage: &Stage, function: &str, policies: &Value) -> Result<Lambda> {
 }
 
 /// Every snapshot in words that are the same in all worlds; what is about one moment is left out.
-fn outline(world: &[Snapshot], names: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn outline(world: &[Snapshot], names: &BTreeMap<String, String>) -> Vec<String> {
     let mut names = names.clone();
     for source in world.iter().filter(|it| !it.copied) {
         let name = format!("<{} of {}>", source.region, source.description);
@@ -176,7 +176,7 @@ fn outline(world: &[Snapshot], names: &BTreeMap<String, String>) -> Vec<String> 
 }
 
 /// What is in one of the worlds and not in the other; a line that one has twice is there, too.
-fn differences(found: &[String], wanted: &[String]) -> Vec<String> {
+pub(crate) fn differences(found: &[String], wanted: &[String]) -> Vec<String> {
     let without = |these: &[String], those: &[String], sign: &str| {
         let mut those = those.to_vec();
         let mut left = Vec::new();

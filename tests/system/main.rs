@@ -35,4 +35,5 @@ mod statements;
 mod tiers;
 mod timed_copies;
 mod unshare;
+mod wire;
 mod within;

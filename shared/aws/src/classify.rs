@@ -152,12 +152,26 @@ where
                 request_id: meta.extra("aws_request_id").unwrap_or("none").to_owned(),
             }
         }
-        _ => Ec2Error::NoAnswer {
-            operation,
+        _ => {
+            let status = err.raw_response().map(HttpResponse::status);
+            let status = status.filter(|status| !status.is_success());
             // Without the raw answer: it may hold credentials, and must not get into a log by way of `Debug`.
-            source: err.into_source().unwrap_or_else(Into::into),
-        },
+            let source = err.into_source().unwrap_or_else(Into::into);
+            let source = match status {
+                Some(status) => Box::new(Unknown { status: status.as_u16(), source }),
+                None => source,
+            };
+            Ec2Error::NoAnswer { operation, source }
+        }
     }
+}
+
+/// An error that is not written as AWS writes them: a load balancer's page, say.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP status {status}")]
+struct Unknown {
+    status: u16,
+    source: Box<dyn Error + Send + Sync>,
 }
 
 #[cfg(test)]

@@ -46,6 +46,15 @@ pub(crate) fn member<T: std::str::FromStr>(
     text.parse().map_err(|_| malformed(operation, what, text))
 }
 
+/// A list that AWS always sends, were it empty. Without it nobody knows what there is.
+pub(crate) fn list<T>(
+    operation: &'static str,
+    name: &'static str,
+    found: Option<Vec<T>>,
+) -> Result<Vec<T>, Ec2Error> {
+    found.ok_or_else(|| malformed(operation, "no", name))
+}
+
 /// A name that EC2 always sends.
 pub(crate) fn text(
     operation: &'static str,

@@ -35,6 +35,11 @@ impl Deadline {
         Instant::now() >= self.soft
     }
 
+    /// Whether no answer is waited for any more after so long.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        Instant::now() + time >= self.hard
+    }
+
     /// Waits so long, but not past the moment from which nothing new may be begun.
     pub(crate) async fn pause(self, time: Duration) {
         let end = Instant::now().checked_add(time).map_or(self.soft, |end| end.min(self.soft));

@@ -3,13 +3,16 @@
 //! Architecture invariant: no other crate names an SDK type. What AWS answers is translated here, requests and
 //! errors alike, and every call has a time-out, a retry class and an end before the invocation's deadline.
 
+mod bounded;
 mod classify;
 mod convert;
 mod deadline;
 mod ec2;
 mod function;
+mod in_time;
 mod job;
 mod only_refused;
+mod pages;
 mod parameters;
 mod presign;
 mod provider;

@@ -1,11 +1,15 @@
 //! Policy documents in Parameter Store.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::operation::get_parameters_by_path::GetParametersByPathOutput;
-use aws_sdk_ssm::types::Parameter;
 use snapferry_core::documents::{Content, Raw, Source};
 use snapferry_core::ec2::Ec2Error;
 
+use crate::bounded::Bounded;
+use crate::convert;
+use crate::in_time::InTime;
+use crate::pages::Pages;
 use crate::provider::Aws;
 
 /// The configured documents: those in the variable, or every parameter below the path, `SecureString` included.
@@ -24,22 +28,33 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
         }
         Source::ParameterStore(path) => path,
     };
-    let paginator = Client::new(aws.own_config())
+    let config = aws_sdk_ssm::config::Builder::from(aws.own_config())
+        .retry_classifier(InTime(aws.deadline()))
+        .interceptor(Bounded)
+        .build();
+    let call = Client::from_conf(config)
         .get_parameters_by_path()
         .path(path)
         .recursive(true)
         .with_decryption(true)
         .into_paginator()
-        .page_size(10);
-    let call = paginator.send().collect::<Result<Vec<_>, _>>();
-    let pages = aws.deadline().answer(OPERATION, call).await?;
-    let raw = |parameter: &Parameter| Raw {
-        default_name: parameter
-            .name()
-            .and_then(|name| name.rsplit('/').next())
-            .unwrap_or("default")
-            .to_owned(),
-        content: Content::Text(parameter.value().unwrap_or_default().to_owned()),
-    };
-    Ok(pages.iter().flat_map(GetParametersByPathOutput::parameters).map(raw).collect())
+        .page_size(10)
+        .stop_on_duplicate_token(false);
+    let (mut read, mut pages) = (call.send(), Pages::default());
+    let (mut raw, mut names) = (Vec::new(), BTreeSet::new());
+    while let Some(page) = aws.deadline().answer(OPERATION, read.try_next()).await? {
+        pages.turn(OPERATION, page.next_token())?;
+        for parameter in convert::list(OPERATION, "Parameters", page.parameters)? {
+            let name = convert::text(OPERATION, "a parameter with the name", parameter.name())?;
+            let value = parameter.value().ok_or_else(|| {
+                convert::malformed(OPERATION, "no value of the parameter", name.as_str())
+            })?;
+            let default_name = name.rsplit('/').next().unwrap_or_default().to_owned();
+            if names.insert(name) {
+                // What two pages have is one document.
+                raw.push(Raw { default_name, content: Content::Text(value.to_owned()) });
+            }
+        }
+    }
+    Ok(raw)
 }

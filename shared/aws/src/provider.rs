@@ -17,9 +17,11 @@ use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider};
 use snapferry_core::ids::{AccountId, Region, RoleArn};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::bounded::Bounded;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
+use crate::in_time::InTime;
 use crate::presign::Presigner;
 use crate::whole::Whole;
 
@@ -96,7 +98,10 @@ impl Aws {
     }
 
     fn sts(&self) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::config::Builder::from(&self.config).interceptor(Whole);
+        let config = aws_sdk_sts::config::Builder::from(&self.config)
+            .retry_classifier(InTime(self.deadline))
+            .interceptor(Bounded)
+            .interceptor(Whole);
         aws_sdk_sts::Client::from_conf(config.build())
     }
 
@@ -153,10 +158,12 @@ impl Aws {
         let found = answer
             .credentials()
             .ok_or_else(|| convert::malformed(OPERATION, "no credentials for", role.as_str()))?;
+        // What is missing is empty here, and would only show as a refusal of every later call.
+        let whole = |what, found| convert::text(OPERATION, what, Some(found));
         Ok(Credentials::new(
-            found.access_key_id(),
-            found.secret_access_key(),
-            Some(found.session_token().to_owned()),
+            whole("credentials with the access key id", found.access_key_id())?,
+            whole("credentials with the secret", found.secret_access_key())?,
+            Some(whole("credentials with the session token", found.session_token())?),
             None, // the run ends before they do
             "AssumeRole",
         ))
@@ -214,11 +221,17 @@ impl Ec2Provider for Aws {
         // life of the process: the throttling of one account, or of a run before, would cost another its retries.
         let ec2 = aws_sdk_ec2::config::Builder::from(&config)
             .retry_partition(RetryPartition::custom("scope").build())
+            .retry_classifier(InTime(self.deadline))
+            .interceptor(Bounded)
             .interceptor(Whole)
+            .build();
+        let kms = aws_sdk_kms::config::Builder::from(&config)
+            .retry_classifier(InTime(self.deadline))
+            .interceptor(Bounded)
             .build();
         Ok(AwsEc2 {
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
-            kms: aws_sdk_kms::Client::new(&config),
+            kms: aws_sdk_kms::Client::from_conf(kms),
             deadline: self.deadline,
             presigner: self.presigned_url.then(|| Presigner::new(&config, region)),
         })

@@ -55,24 +55,17 @@ pub async fn scope<E: Ec2>(
     )
     .await;
     let (snapshots, recent) = read?;
+    let volumes = needed_volumes(ec2, &wants, &snapshots, instances.as_ref().ok()).await;
+    let (volumes, instances) = match (volumes, instances) {
+        // The wait for these may have left no time for the others, and they are what is to be told.
+        (Err(_), Err(first)) => return Err(first),
+        (volumes, instances) => (volumes?, instances),
+    };
     // Volumes by themselves do not need them.
     let (instances, instances_unread) = match instances {
         Ok(instances) => (instances, None),
         Err(err) => (BTreeMap::new(), Some(Unread::from(&err))),
     };
-    let mut volumes = target_volumes(ec2, &wants).await?;
-    let attached = instances.values().flat_map(|instance| &instance.volumes);
-    let unseen: BTreeSet<VolumeId> = snapshots
-        .iter()
-        .map(|snapshot| &snapshot.volume_id)
-        .chain(attached.filter(|_| wants.instances))
-        .filter(|id| !volumes.contains_key(id) && !id.is_placeholder())
-        .cloned()
-        .collect();
-    if !unseen.is_empty() && !wants.all_volumes {
-        // Of a set, or gone, or without its tags? Retention asks.
-        volumes.extend(by_id(ec2.describe_volumes(&VolumeFilter::Ids(unseen)).await?));
-    }
     let accounts: BTreeSet<&AccountId> = policies
         .iter()
         .filter(|(policy, _)| policy.enabled)
@@ -224,6 +217,29 @@ async fn target_volumes<E: Ec2>(
     let mut volumes = BTreeMap::new();
     for filter in filters {
         volumes.extend(by_id(ec2.describe_volumes(&filter).await?));
+    }
+    Ok(volumes)
+}
+
+/// The targets, and the volumes of sets and snapshots that are none: of a set, or gone, or without its tags? Retention
+/// asks.
+async fn needed_volumes<E: Ec2>(
+    ec2: &E,
+    wants: &Wants,
+    snapshots: &[Snapshot],
+    instances: Option<&BTreeMap<InstanceId, Instance>>,
+) -> Result<BTreeMap<VolumeId, Volume>, Ec2Error> {
+    let mut volumes = target_volumes(ec2, wants).await?;
+    let attached = instances.into_iter().flatten().flat_map(|(_, instance)| &instance.volumes);
+    let unseen: BTreeSet<VolumeId> = snapshots
+        .iter()
+        .map(|snapshot| &snapshot.volume_id)
+        .chain(attached.filter(|_| wants.instances))
+        .filter(|id| !volumes.contains_key(id) && !id.is_placeholder())
+        .cloned()
+        .collect();
+    if !unseen.is_empty() && !wants.all_volumes {
+        volumes.extend(by_id(ec2.describe_volumes(&VolumeFilter::Ids(unseen)).await?));
     }
     Ok(volumes)
 }

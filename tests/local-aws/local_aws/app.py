@@ -29,6 +29,7 @@ from . import (
     snapshots,
     sts,
     tiers,
+    wire,
 )
 from .calls import FAULTS, LOG, Call, Request, Response, read, wait
 from .errors import AwsError
@@ -71,7 +72,7 @@ def handle(request: Request) -> Response:
     error: str | None = None
     try:
         caller = identify(call, request)
-        fault = FAULTS.pick(call, request)
+        fault = FAULTS.pick(call, request, wire.is_hit)
         response = with_fault(call, request, caller, fault) if fault else serve(call, request, caller)
     except AwsError as failure:
         error = failure.code
@@ -121,7 +122,10 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
     )
     if refusal and not fault.get("after"):
         raise refusal
-    response = serve(call, request, caller)
+    if fault.get("answer") is not None and not fault.get("after"):
+        response = Response(200)
+    else:
+        response = serve_as_asked(call, request, caller, fault)
     wait(fault.get("delay_after"))
     if fault.get("hold") == "after":
         FAULTS.hold(fault["id"], call)
@@ -129,7 +133,19 @@ def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, An
         raise refusal
     response.drop = fault.get("drop") == "after"
     response.truncate = bool(fault.get("truncate"))
-    return response
+    response.fault = fault["id"]
+    return wire.answered(fault, response)
+
+
+def serve_as_asked(call: Call, request: Request, caller: Caller, fault: dict[str, Any]) -> Response:
+    """What the service says, its errors too: those go over the same wire."""
+    request = wire.asked(fault, request)
+    if fault.get("ask"):
+        call.params = read(request).params
+    try:
+        return serve(call, request, caller)
+    except AwsError as error:
+        return Response(*errors.render(call.service, call.protocol, error))
 
 
 def serve(call: Call, request: Request, caller: Caller) -> Response:

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,6 +33,8 @@ class Response:
     body: bytes = b""
     drop: bool = False  # cut the connection instead of answering
     truncate: bool = False  # answer half of the body, then cut the connection
+    wire: dict[str, Any] | None = None  # how it is sent, see `wire`
+    fault: int | None = None  # what goes on for ever ends with this fault
 
 
 @dataclass
@@ -136,12 +139,18 @@ class Faults:
         with self._lock:
             return [dict(f) for f in self._armed]
 
+    def is_armed(self, which: int | None) -> bool:
+        with self._lock:
+            return any(f["id"] == which for f in self._armed)
+
     def clear(self, which: int | None = None) -> None:
         with self._lock:
             self._armed = [f for f in self._armed if which is not None and f["id"] != which]
             self._lock.notify_all()
 
-    def pick(self, call: Call, request: Request) -> dict[str, Any] | None:
+    def pick(
+        self, call: Call, request: Request, is_hit: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any] | None:
         if not self._armed:
             return None
         agent = " ".join(request.headers.get(name, "") for name in ("user-agent", "x-amz-user-agent"))
@@ -158,6 +167,8 @@ class Faults:
                     continue
                 if fault.get("skip", 0) > 0:
                     fault["skip"] -= 1
+                    continue
+                if not is_hit(fault):
                     continue
                 fault["hits"] += 1
                 return dict(fault)

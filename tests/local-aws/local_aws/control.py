@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import outside
+from . import outside, wire
 from .backup import JOBS
 from .calls import FAULTS, LOG, Request, Response
 from .errors import AwsError
@@ -175,6 +175,7 @@ FAULT_KEYS = {
     "hold",
     "after",
     "truncate",
+    *wire.KEYS,
 }
 
 
@@ -186,6 +187,8 @@ def add_faults(body: Any, query: dict[str, str]) -> Body:
         for name in ("drop", "hold"):
             if each.get(name) not in (None, "before", "after"):
                 raise Wrong(f"{name}: before or after")
+        if mistake := wire.wrong(each):
+            raise Wrong(mistake)
     return {"faults": FAULTS.add(faults)}
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from http.client import responses as REASONS
 from typing import BinaryIO
 
-from .calls import Request, Response
+from . import wire
+from .calls import FAULTS, Request, Response
 
 Handler = Callable[[Request], Response]
 MAX_LINE = 65536
@@ -57,12 +58,16 @@ def read_chunks(stream: BinaryIO) -> bytes:
     return body
 
 
-def render(response: Response, head_only: bool = False) -> bytes:
+def begin(response: Response) -> bytes:
+    """Status and headers, without a length."""
     reason = REASONS.get(response.status, "Unknown")
     lines = [f"HTTP/1.1 {response.status} {reason}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items() if name != "connection"]
-    lines.append(f"content-length: {len(response.body)}")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1", "replace")
+
+
+def render(response: Response, head_only: bool = False) -> bytes:
+    head = begin(response) + f"content-length: {len(response.body)}\r\n\r\n".encode()
     return head if head_only else head + response.body
 
 
@@ -85,6 +90,10 @@ class Connection(socketserver.StreamRequestHandler):
                 response = self.server.handler(request)
                 if response.drop:
                     return self.reset()
+                if response.wire:
+                    if self.disturb(response) and keep:
+                        continue
+                    return
                 data = render(response, request.method == "HEAD")
                 if response.truncate:
                     return self.connection.sendall(data[: len(data) - len(response.body) // 2])
@@ -93,6 +102,16 @@ class Connection(socketserver.StreamRequestHandler):
                     return
         except OSError:
             pass  # the client went away
+
+    def disturb(self, response: Response) -> bool:
+        """Sends it as the fault has it; whether the connection can be used again."""
+        how = response.wire or {}
+        for piece in wire.pieces(begin(response), response, lambda: FAULTS.is_armed(response.fault)):
+            self.connection.sendall(piece)
+        if how.get("reset"):
+            self.reset()
+            return False
+        return not {"cut", "endless"} & set(how) and how.get("framing") != "close"
 
     def reset(self) -> None:
         """Ends the connection as a crash would: with RST, and nothing before it."""

@@ -12,6 +12,7 @@ use snapferry_core::tags::{self, Pool};
 
 use super::AwsEc2;
 use crate::convert;
+use crate::pages::Pages;
 
 /// Most results of one page.
 const PAGE: i32 = 1000;
@@ -72,6 +73,7 @@ impl From<&SnapshotFilter> for SnapshotQuery {
 
 impl AwsEc2 {
     pub(super) async fn volumes(&self, which: &VolumeFilter) -> Result<Vec<Volume>, Ec2Error> {
+        const OPERATION: &str = "DescribeVolumes";
         let calls = match which {
             VolumeFilter::TagKeys(keys) => one_each(convert::filters("tag-key", keys)),
             VolumeFilter::Ids(ids) => one_each(convert::filters("volume-id", ids)),
@@ -79,11 +81,12 @@ impl AwsEc2 {
         };
         let (mut volumes, mut pool) = (Vec::new(), Pool::new());
         for filters in calls {
-            let call = self.ec2.describe_volumes().set_filters(Some(filters));
-            let mut pages = call.into_paginator().page_size(PAGE).send();
-            while let Some(page) = self.deadline.answer("DescribeVolumes", pages.try_next()).await?
-            {
-                for volume in page.volumes.unwrap_or_default() {
+            let call = self.ec2.describe_volumes().set_filters(Some(filters)).into_paginator();
+            let call = call.page_size(PAGE).stop_on_duplicate_token(false);
+            let (mut read, mut pages) = (call.send(), Pages::default());
+            while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+                pages.turn(OPERATION, page.next_token())?;
+                for volume in convert::list(OPERATION, "volumeSet", page.volumes)? {
                     volumes.push(convert::volume(volume, &mut pool)?);
                 }
             }
@@ -95,6 +98,7 @@ impl AwsEc2 {
         &self,
         which: &InstanceFilter,
     ) -> Result<Vec<Instance>, Ec2Error> {
+        const OPERATION: &str = "DescribeInstances";
         let calls = match which {
             InstanceFilter::TagKeys(keys) => one_each(convert::filters("tag-key", keys)),
             InstanceFilter::All => everything(),
@@ -107,12 +111,13 @@ impl AwsEc2 {
         let (mut instances, mut pool) = (Vec::new(), Pool::new());
         for filters in calls {
             let filters = there.iter().cloned().chain(filters).collect();
-            let call = self.ec2.describe_instances().set_filters(Some(filters));
-            let mut pages = call.into_paginator().page_size(PAGE).send();
-            while let Some(page) =
-                self.deadline.answer("DescribeInstances", pages.try_next()).await?
-            {
-                let reservations = page.reservations.unwrap_or_default().into_iter();
+            let call = self.ec2.describe_instances().set_filters(Some(filters)).into_paginator();
+            let call = call.page_size(PAGE).stop_on_duplicate_token(false);
+            let (mut read, mut pages) = (call.send(), Pages::default());
+            while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+                pages.turn(OPERATION, page.next_token())?;
+                let reservations = convert::list(OPERATION, "reservationSet", page.reservations)?;
+                let reservations = reservations.into_iter();
                 for instance in reservations.flat_map(|it| it.instances.unwrap_or_default()) {
                     instances.push(convert::instance(instance, &mut pool)?);
                 }
@@ -125,6 +130,7 @@ impl AwsEc2 {
         &self,
         which: &SnapshotFilter,
     ) -> Result<Vec<Snapshot>, Ec2Error> {
+        const OPERATION: &str = "DescribeSnapshots";
         let query = SnapshotQuery::from(which);
         let (mut snapshots, mut pool) = (Vec::new(), Pool::new());
         for filters in query.calls {
@@ -133,12 +139,14 @@ impl AwsEc2 {
                 .describe_snapshots()
                 .set_owner_ids(Some(query.owners.clone()))
                 .set_restorable_by_user_ids(query.restorable_by.clone().map(|it| vec![it]))
-                .set_filters(Some(filters));
-            let mut pages = call.into_paginator().page_size(PAGE).send();
-            while let Some(page) =
-                self.deadline.answer("DescribeSnapshots", pages.try_next()).await?
-            {
-                for mut snapshot in page.snapshots.unwrap_or_default() {
+                .set_filters(Some(filters))
+                .into_paginator()
+                .page_size(PAGE)
+                .stop_on_duplicate_token(false);
+            let (mut read, mut pages) = (call.send(), Pages::default());
+            while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+                pages.turn(OPERATION, page.next_token())?;
+                for mut snapshot in convert::list(OPERATION, "snapshotSet", page.snapshots)? {
                     if which.is_without_texts() {
                         (snapshot.tags, snapshot.description) = (None, None);
                     }
@@ -146,16 +154,21 @@ impl AwsEc2 {
                 }
             }
         }
+        // What two pages have, or two filters, is there once: rules count.
+        snapshots.sort_unstable_by(|one: &Snapshot, other| one.id.cmp(&other.id));
+        snapshots.dedup_by(|one, other| one.id == other.id);
         Ok(snapshots)
     }
 
     pub(super) async fn images(&self) -> Result<BTreeMap<SnapshotId, String>, Ec2Error> {
         const OPERATION: &str = "DescribeImages";
         let call = self.ec2.describe_images().owners("self").include_disabled(true); // their snapshots are in use as well
-        let mut pages = call.into_paginator().page_size(PAGE).send();
+        let call = call.into_paginator().page_size(PAGE).stop_on_duplicate_token(false);
+        let (mut read, mut pages) = (call.send(), Pages::default());
         let mut in_use = BTreeMap::new();
-        while let Some(page) = self.deadline.answer(OPERATION, pages.try_next()).await? {
-            for image in page.images() {
+        while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+            pages.turn(OPERATION, page.next_token())?;
+            for image in convert::list(OPERATION, "imagesSet", page.images)? {
                 let name = image.image_id().unwrap_or("an AMI");
                 for device in image.block_device_mappings() {
                     let snapshot = device.ebs().and_then(|ebs| ebs.snapshot_id());
@@ -173,7 +186,7 @@ impl AwsEc2 {
     pub(super) async fn locked(&self) -> Result<BTreeSet<SnapshotId>, Ec2Error> {
         const OPERATION: &str = "DescribeLockedSnapshots";
         let mut locked = BTreeSet::new();
-        let mut token: Option<String> = None;
+        let (mut token, mut pages) = (None, Pages::default());
         loop {
             let call = self.ec2.describe_locked_snapshots().max_results(PAGE).set_next_token(token);
             let page = self.deadline.answer(OPERATION, call.send()).await?;
@@ -186,6 +199,7 @@ impl AwsEc2 {
                     )?);
                 }
             }
+            pages.turn(OPERATION, page.next_token())?;
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(locked);
@@ -200,17 +214,20 @@ impl AwsEc2 {
         let call = self
             .ec2
             .describe_fast_snapshot_restores()
-            .set_filters(Some(convert::filters("state", &states)));
-        let pages = call.into_paginator().page_size(SMALL_PAGE).items().send();
-        let found: Vec<_> =
-            self.deadline.answer(OPERATION, pages.collect::<Result<_, _>>()).await?;
+            .set_filters(Some(convert::filters("state", &states)))
+            .into_paginator()
+            .page_size(SMALL_PAGE)
+            .stop_on_duplicate_token(false);
+        let (mut read, mut pages) = (call.send(), Pages::default());
         let mut restores = FastRestores::new();
-        for it in found {
-            let id =
-                convert::member(OPERATION, "a fast restore of the snapshot", it.snapshot_id())?;
-            let zone =
-                convert::text(OPERATION, "a fast restore in the zone", it.availability_zone())?;
-            restores.entry(id).or_default().insert(zone);
+        while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+            pages.turn(OPERATION, page.next_token())?;
+            for it in page.fast_snapshot_restores() {
+                let (id, zone) = (it.snapshot_id(), it.availability_zone());
+                let id = convert::member(OPERATION, "a fast restore of the snapshot", id)?;
+                let zone = convert::text(OPERATION, "a fast restore in the zone", zone)?;
+                restores.entry(id).or_default().insert(zone);
+            }
         }
         Ok(restores)
     }
@@ -230,9 +247,11 @@ impl AwsEc2 {
     pub(super) async fn tiering(&self) -> Result<BTreeMap<SnapshotId, Tiering>, Ec2Error> {
         const OPERATION: &str = "DescribeSnapshotTierStatus";
         let call = self.ec2.describe_snapshot_tier_status();
-        let mut pages = call.into_paginator().page_size(SMALL_PAGE).send();
+        let call = call.into_paginator().page_size(SMALL_PAGE).stop_on_duplicate_token(false);
+        let (mut read, mut pages) = (call.send(), Pages::default());
         let mut tiering = BTreeMap::new();
-        while let Some(page) = self.deadline.answer(OPERATION, pages.try_next()).await? {
+        while let Some(page) = self.deadline.answer(OPERATION, read.try_next()).await? {
+            pages.turn(OPERATION, page.next_token())?;
             for it in page.snapshot_tier_statuses() {
                 if let Some(moved) = convert::tiering(it)? {
                     let id =

@@ -19,6 +19,7 @@ mod sets;
 mod sharing;
 mod snapshots;
 mod volumes;
+mod wire;
 
 /// The error has the kind, AWS's code, and the text an operator reads.
 fn assert_refused(err: &Ec2Error, kind: ErrorKind, text: &str) {

@@ -194,6 +194,39 @@ async fn a_path_that_cannot_be_read_gives_no_documents_at_all() {
 }
 
 #[tokio::test]
+async fn documents_of_which_some_may_be_missing_are_none() {
+    let one = policy("vol-00000001").to_string();
+    let first = || page(&[("/p/daily", &one)], Some("2"));
+    for (answers, text) in [
+        (vec![first(), first()], "page 2 leads back to an earlier one"),
+        (vec![first(), Answer::Http(200, String::new())], "the answer has no \"Parameters\""),
+        (
+            vec![first(), json(200, json!({"Parameters": [{"Value": one}]}))],
+            "the answer has a parameter with the name \"\"",
+        ),
+        (
+            vec![json(200, json!({"Parameters": [{"Name": "/p/daily"}]}))],
+            "the answer has no value of the parameter \"/p/daily\"",
+        ),
+    ] {
+        let aws = Script::default().on(PATH, answers);
+        let said = said(documents("ssm:/p/", &aws).await);
+        let want = format!("POLICIES: cannot be read: no answer to {PATH}: {text}");
+        assert!(said.ends_with(&want), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_on_two_pages_is_there_once() {
+    let one = policy("vol-00000001").to_string();
+    let aws = Script::default()
+        .on(PATH, [page(&[("/p/daily", &one)], Some("2")), page(&[("/p/daily", &one)], None)]);
+    let documents = documents("ssm:/p/", &aws).await.unwrap();
+    assert_eq!(documents.snapshot_policies().len(), 1);
+    assert!(documents.invalid.is_empty());
+}
+
+#[tokio::test]
 async fn a_path_that_is_never_answered_ends_before_the_invocation_does() {
     let aws = Script::default().on(PATH, [Answer::Never]);
     let function = function(&[("POLICIES", "ssm:/p/")], aws.sdk());

@@ -88,12 +88,15 @@ async fn where_it_may_have_happened_it_is_sent_once() {
         (refused(503, "Unavailable", "The server is overloaded."), "The server is overloaded."),
         (refused(500, "CodeOfTomorrow", "Whatever."), "CodeOfTomorrow"),
         (refused(400, "InternalFailure", "Odd."), "InternalFailure"),
-        (Answer::Http(503, page.into()), ""),
-        (Answer::Http(502, String::new()), ""),
+        (Answer::Http(503, page.into()), "CreateSnapshot: HTTP status 503: "),
+        (Answer::Http(502, String::new()), "CreateSnapshot: HTTP status 502: "),
         // What is left of its id is a whole id, of an older form.
         (cut(&created(), "4e5f60718"), "the answer breaks off after "),
         (Answer::Http(200, String::new()), "the answer breaks off after 0 bytes"),
-        (Answer::Http(200, page.into()), "the answer breaks off after "),
+        (
+            Answer::Http(200, page.into()),
+            "the answer is a <html> and not a <CreateSnapshotResponse>",
+        ),
         (ok("CreateSnapshot", ""), "the answer has the snapshot \"\""),
     ] {
         let aws = Script::default().on("CreateSnapshot", [answer.clone()]);

@@ -216,7 +216,10 @@ async fn a_state_of_tomorrow_is_none_of_ours() {
     let states = ["completed", "pending", "error", "recoverable", "recovering", "tomorrow", ""];
     let items: String = states
         .iter()
-        .map(|it| item("snap-00000001", &format!("<status>{it}</status><statusMessage/>")))
+        .enumerate()
+        .map(|(n, it)| {
+            item(&format!("snap-0000000{n}"), &format!("<status>{it}</status><statusMessage/>"))
+        })
         .collect();
     let aws = Script::default().on("DescribeSnapshots", [page(&items, "")]);
     let ec2 = aws.ec2().await;
