@@ -8,6 +8,7 @@ use snapferry_core::inventory::State;
 use super::wishes::Policy;
 use crate::record::Record;
 
+pub(super) mod birth;
 pub(super) mod deletion;
 pub(super) mod rest;
 mod retention;
@@ -154,11 +155,6 @@ fn is_completed(record: &Record) -> bool {
 /// An AMI or a lock needs it.
 fn is_needed(record: &Record, now: Timestamp) -> bool {
     record.image.is_some() || record.is_locked(now)
-}
-
-/// Whether a call that made it gave it all tags that tell whose it is.
-pub(super) fn is_marked(record: &Record) -> bool {
-    Own::read(record).is_some() || Copied::read(record).is_some()
 }
 
 /// One line about a snapshot.

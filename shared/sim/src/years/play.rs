@@ -15,7 +15,7 @@ use snapferry_core::reconcile;
 use snapferry_core::run::Run;
 
 use super::judge::deletion::Court;
-use super::judge::{Disk, is_marked};
+use super::judge::{Disk, birth};
 use super::places::{VAULT, home, member_key};
 use super::story::{Story, VolumeKey, Weather};
 use super::tally::Tally;
@@ -24,7 +24,7 @@ use super::wishes::Wishes;
 use super::{stage, telling};
 use crate::aws::Aws;
 use crate::calls::Call;
-use crate::record::Deletion;
+use crate::record::{Deletion, Record};
 use crate::turns::{Rng, drive, interleave};
 use crate::world::Sim;
 
@@ -50,6 +50,12 @@ pub(super) enum Mishap {
     Skewed(SignedDuration),
     Meddled(u64),
 }
+
+/// How long an invocation has.
+const DEADLINE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Nothing is begun after the deadline; what is under way then, side by side, may still take its time.
+const LONGEST: SignedDuration = SignedDuration::from_mins(15 + 15);
 
 /// A story that is being played.
 pub(super) struct Play<'a> {
@@ -100,6 +106,7 @@ impl<'a> Play<'a> {
         for volume in &story.volumes {
             play.add_volume(volume);
         }
+        play.born();
         play.weather = Some(story.weather.clone());
         play
     }
@@ -277,7 +284,7 @@ impl<'a> Play<'a> {
         };
         let deadline = match mishap {
             Mishap::Hurried(by) => clock + by,
-            _ => clock + SignedDuration::from_mins(15),
+            _ => clock + DEADLINE,
         };
         let sim = self.sim.clone();
         let out_of_time = move || sim.now() >= deadline;
@@ -292,6 +299,9 @@ impl<'a> Play<'a> {
         }
         let ended = to_their_ends(running, rng.any());
         self.judge(now, &ended)?;
+        if self.sim.now().duration_since(clock) > LONGEST {
+            return Err("a run went on long after its deadline".into());
+        }
         self.look_at_disks();
         self.after_run(ended)
     }
@@ -340,18 +350,19 @@ impl<'a> Play<'a> {
                 .may_go(&deletion)
                 .map_err(|why| format!("{why}; said of it: {}", said(ended, &deletion)))?;
         }
-        for (id, record) in &self.sim.world().snapshots {
-            if !self.known.contains(id)
-                && self.known.insert(id.clone())
-                && !self.strange.contains(id)
-            {
-                self.tally.snapshots += 1;
-                if !is_marked(record) {
-                    return Err(format!("{id} was made without all of our tags"));
-                }
-            }
-        }
-        Ok(())
+        let born = self.born();
+        self.tally.snapshots += born.len();
+        birth::are_right(&born, &self.wishes, ended.len())
+    }
+
+    /// What was made since this was last asked.
+    pub(super) fn born(&mut self) -> Vec<Record> {
+        let world = self.sim.world();
+        let new = world.snapshots.iter().filter(|(id, _)| !self.known.contains(*id));
+        let new: Vec<Record> = new.map(|(_, record)| record.clone()).collect();
+        drop(world);
+        self.known.extend(new.iter().map(|it| it.snapshot.id.clone()));
+        new
     }
 
     fn after_run(

@@ -10,6 +10,7 @@ use snapferry_core::run::Run;
 use super::judge::rest::Rest;
 use super::play::{Play, Wake};
 use crate::calls::Call;
+use crate::record::Record;
 
 impl Play<'_> {
     /// Both functions, as scheduled for that time.
@@ -25,7 +26,7 @@ impl Play<'_> {
 
     /// No fault is left but what people have done to roles and keys: what is missing for that is told, each by itself.
     pub(super) fn tells_what_is_missing(&mut self) -> Result<(), String> {
-        let since = self.sim.now();
+        let (since, before) = (self.sim.now(), self.sim.records());
         let runs = self.both(since)?;
         let mut named: BTreeSet<String> = BTreeSet::new();
         for run in &runs {
@@ -36,33 +37,39 @@ impl Play<'_> {
             }
             for line in &run.report.held {
                 named.extend(line.volume_id.iter().map(ToString::to_string));
-                named.extend(line.snapshot_id.iter().map(ToString::to_string));
+                named.extend(line.source_snapshot_id.iter().map(ToString::to_string));
             }
             named.extend(run.unreadable.iter().map(|it| it.scope.account.to_string()));
         }
-        let records = self.sim.records();
+        let after = self.sim.records();
+        let [before, after] = [&before, &after].map(|records| self.missing(records, since));
+        // What ends in error while a run is under way is the next one's to tell.
+        for (what, by) in after.into_iter().filter(|it| before.contains(it)) {
+            if by.iter().all(|it| !named.contains(it)) {
+                return Err(format!("nobody is told that {what}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing, each with the names of which one has to be told.
+    fn missing(&self, records: &[Record], since: Timestamp) -> Vec<(String, Vec<String>)> {
         let rest = Rest {
             wishes: &self.wishes,
-            records: &records,
+            records,
             disks: &self.disks,
             rotated: self.rotated,
             since,
             now: self.sim.now(),
         };
-        for lack in rest.snapshots_due().into_iter().filter(|it| it.good == 0) {
-            if !named.contains(&lack.volume) && !named.contains(&lack.account) {
-                return Err(format!("nobody is told that there is none: {}", lack.what));
-            }
-        }
-        for due in rest.copies_due().into_iter().filter(|it| it.good == 0) {
-            if !named.contains(&due.source) {
-                return Err(format!(
-                    "nobody is told that {} has no copy in {}",
-                    due.source, due.region
-                ));
-            }
-        }
-        Ok(())
+        let snapshots = rest.snapshots_due().into_iter().filter(|it| it.good == 0);
+        let snapshots = snapshots.map(|it| {
+            (format!("there is no snapshot of {}", it.what), vec![it.volume, it.account])
+        });
+        let copies = rest.copies_due().into_iter().filter(|it| it.good == 0);
+        let copies = copies
+            .map(|it| (format!("{} has no copy in {}", it.source, it.region), vec![it.source]));
+        snapshots.chain(copies).collect()
     }
 
     /// The world is right, nobody has to act, and the next runs change nothing.

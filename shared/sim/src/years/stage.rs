@@ -171,7 +171,12 @@ impl Play<'_> {
                     });
                 }
             }
-            Event::UseByImage(which) => self.change(*which, |it| it.image = Some("ami-1".into())),
+            Event::UseByImage(which) => {
+                let completed = |it: &Record| it.snapshot.state == State::Completed;
+                if let Some(id) = self.ours(*which, completed) {
+                    sim.change(&id, |it| it.image = Some("ami-1".into()));
+                }
+            }
             Event::Lock(which) => self.change(*which, |it| it.lock = Some(Lock::forever())),
             Event::Free(which) => self.change(*which, |it| {
                 it.image = None;
@@ -189,6 +194,7 @@ impl Play<'_> {
             }
             Event::Double(which) => self.double(*which),
         }
+        self.born(); // that a person made
         self.look_at_disks();
         Ok(())
     }

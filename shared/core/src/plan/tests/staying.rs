@@ -128,12 +128,29 @@ fn of_what_is_no_target_any_more_what_carries_its_expiry_expires() {
 fn by_age_a_volume_that_is_gone_keeps_its_last() {
     for (there, gone) in [(&[1, 3, 4][..], &[3, 4][..]), (&[3, 4], &[4]), (&[9], &[])] {
         let rule = json!({"Interval": 2, "IntervalUnit": "DAYS"});
-        let snapshots = there.iter().map(|n| own(*n, "s", (*n).into())).collect();
+        let snapshots = there.iter().map(|n| expiring(*n, "s", 1)).collect();
         let mut world = Rotation::new(&retain(&rule), snapshots);
         world.inventory.volumes.clear();
         let ids = gone.iter().map(|n| snap(*n)).collect();
         assert_eq!(deleted(&world.good_plan()), ids, "{there:?}");
     }
+}
+
+/// EC2 may just not have listed it, and then it may be no target any more.
+#[test]
+fn of_a_volume_that_is_gone_nothing_goes_before_its_own_expiry() {
+    let rule = json!({"Interval": 2, "IntervalUnit": "DAYS"});
+    let snapshots = vec![own(1, "s", 1), own(3, "s", 3), expiring(4, "s", -1), expiring(5, "s", 1)];
+    let mut world = Rotation::new(&retain(&rule), snapshots);
+    assert_eq!(deleted(&world.good_plan()), [snap(3), snap(4), snap(5)].into());
+    world.inventory.volumes.clear();
+    let plan = world.good_plan();
+    assert_eq!(deleted(&plan), [snap(5)].into());
+    let why = "its volume is gone, and retention by count ends with the volume";
+    assert_eq!(held(&plan), [format!("{}: {why}", snap(3))]);
+    assert!(
+        kept(&plan).contains(&format!("{}: its own expiry is at 2026-11-22T03:05:00Z", snap(4)))
+    );
 }
 
 #[test]

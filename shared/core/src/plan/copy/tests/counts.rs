@@ -54,6 +54,32 @@ fn copies_stay_by_the_start_of_their_source() {
     assert!(actions(&plan).contains(&format!("DeleteSnapshot {}: {why}", snap(103))));
 }
 
+/// Deleted, it would be copied again at once.
+#[test]
+fn a_longer_age_keeps_copies_of_what_is_still_shared() {
+    let days = |n: i64| json!({"Interval": n, "IntervalUnit": "DAYS"});
+    let expired = |n: u32, hours: i64| {
+        with(copy(n, hours, 1), |it| {
+            it.tags.insert(tags::EXPIRES_AT.into(), tags::instant(hours_ago(1)));
+        })
+    };
+    let shared = |n: u32, hours: i64| with(source(n, hours), |it| it.start_time = hours_ago(hours));
+    let copies = || vec![copy(1, 24, 1), expired(2, 72), expired(3, 96)];
+    for (rule, sources, gone) in [
+        (days(2), vec![shared(2, 72), shared(3, 96)], &[2, 3][..]),
+        (days(5), vec![shared(2, 72)], &[3]),
+        (days(5), vec![shared(2, 72), shared(3, 96)], &[]),
+        (days(5), vec![], &[2, 3]),
+    ] {
+        let world = by(&rule, sources, copies());
+        let ids = gone.iter().map(|n| snap(100 + n)).collect();
+        assert_eq!(deleted(&world.good_plan()), ids, "{rule}");
+    }
+    let plan = by(&days(5), vec![shared(2, 72)], copies()).good_plan();
+    let why = "past its own expiry, but its rule is longer now: without it, its source would be copied again";
+    assert!(kept(&plan).contains(&format!("{}: {why}", snap(102))), "{:?}", kept(&plan));
+}
+
 #[test]
 fn with_an_age_beside_it_either_keeps() {
     let rule = json!({"Count": 1, "Interval": 2, "IntervalUnit": "DAYS"});
