@@ -251,7 +251,8 @@ pub struct VaultInventory {
     pub caller: String,
     /// Tags of sources, as their owner's read role tells them; without one there are none.
     pub source_tags: BTreeMap<SnapshotId, Tags>,
-    /// Sources of which EC2 refused a copy in this run, by the Region they were to be copied to.
+    /// Sources of which EC2 refused a copy in this run, or gave no answer, by the Region they were to be copied to: they
+    /// are not tried again in this run.
     pub refused: BTreeSet<(Region, SnapshotId)>,
     /// Everything was looked at, not just what an event named: copies may be judged by their age.
     pub whole: bool,

@@ -38,7 +38,11 @@ pub(super) fn note(done: &Done, inventory: &mut VaultInventory, now: Timestamp) 
                 let key = (region.clone(), request.source.clone());
                 refused_any |= inventory.refused.insert(key);
             }
-            Outcome::Deferred(_) | Outcome::Planned | Outcome::Failed(_) => {}
+            // It may have happened: the next run looks first.
+            Outcome::Failed(_) => {
+                inventory.refused.insert((region.clone(), request.source.clone()));
+            }
+            Outcome::Deferred(_) | Outcome::Planned => {}
         }
     }
     refused_any

@@ -1,10 +1,12 @@
+use jiff::SignedDuration;
 use snapferry_core::ec2::{
     CreateSnapshots, Ec2, Ec2Error, ErrorKind, InstanceFilter, LockSnapshot,
 };
+use snapferry_core::ids::Scope;
 use snapferry_core::policy::LockMode;
 
 use super::{accounts, because, client, done, member, minutes, names, refused, sim, snapshot};
-use crate::{Call, Client, Fault, Sim, drive};
+use crate::{Call, Client, Fault, Sim, drive, id};
 
 /// Every call that came with instances, archives, locks and fast restores, once, and what each was answered.
 fn all(sim: &Sim, ec2: &Client) -> Vec<Result<(), Ec2Error>> {
@@ -112,4 +114,82 @@ fn a_stale_read_shows_what_was_before() {
     sim.on_call(|_| Fault::StaleRead(10));
     let locked = because(ErrorKind::InUse, "OperationNotPermitted");
     assert_eq!(refused(ec2.delete_snapshot(&it)), locked);
+}
+
+#[test]
+fn calls_take_time_where_that_is_told_and_slow_ones_take_more() {
+    let sim = sim();
+    let (begun, ec2) = (sim.now(), client(&sim, &member()));
+    done(ec2.describe_images());
+    assert_eq!(sim.now(), begun, "by default none");
+    sim.set(|it| it.call_takes = minutes(1));
+    done(ec2.describe_images());
+    assert_eq!(sim.now(), begun + minutes(1));
+    sim.on_call(|_| Fault::Slow(minutes(5)));
+    done(ec2.describe_images());
+    assert_eq!(sim.now(), begun + minutes(7));
+}
+
+#[test]
+fn a_time_out_takes_its_time_whether_or_not_it_has_happened() {
+    for happened in [false, true] {
+        let sim = sim();
+        let volume = sim.volume(&member(), &[]);
+        let begun = sim.now();
+        sim.on_call(move |_| Fault::TimeOut { after: minutes(3), happened });
+        let ec2 = client(&sim, &member());
+        let answer = drive(ec2.create_snapshot(&super::of(&volume))).unwrap();
+        assert!(matches!(answer, Err(Ec2Error::NoAnswer { .. })), "{answer:?}");
+        assert!(sim.now() >= begun + minutes(3));
+        assert_eq!(sim.records().len(), usize::from(happened));
+    }
+}
+
+#[test]
+fn of_a_list_with_a_page_missing_the_rest_is_told() {
+    let sim = sim();
+    for _ in 0..9 {
+        snapshot(&sim);
+    }
+    let ec2 = client(&sim, &member());
+    let all = snapferry_core::ec2::SnapshotFilter::StartedOn(
+        [sim.now().to_zoned(jiff::tz::TimeZone::UTC).date()].into(),
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    for which in 0..40 {
+        sim.on_call(move |_| Fault::MissingPage(which));
+        let listed = done(ec2.describe_snapshots(&all));
+        assert!((6..9).contains(&listed.len()), "{}", listed.len());
+        seen.extend(listed.into_iter().map(|it| it.id));
+    }
+    assert_eq!(seen.len(), 9, "not always the same one");
+}
+
+#[test]
+fn buckets_run_dry_and_fill_up_by_account_and_operation() {
+    let sim = sim();
+    sim.set(|it| it.buckets = Some(20)); // 5 of the 100, and 1 of the 20 a second
+    let here = client(&sim, &member());
+    let there = client(&sim, &Scope { account: id(super::OTHER), ..member() });
+    for _ in 0..5 {
+        done(here.describe_images());
+    }
+    let dry = because(ErrorKind::Throttled, "RequestLimitExceeded");
+    assert_eq!(refused(here.describe_images()), dry);
+    assert_eq!(refused(here.describe_locked_snapshots()), dry, "they share one");
+    done(there.describe_images());
+    sim.advance(SignedDuration::from_secs(2));
+    done(here.describe_images());
+    done(here.describe_images());
+    assert_eq!(refused(here.describe_images()), dry);
+}
+
+#[test]
+fn a_region_takes_so_many_snapshots() {
+    let sim = sim();
+    sim.set(|it| it.snapshots_at_most = 1);
+    snapshot(&sim);
+    let volume = sim.volume(&member(), &[]);
+    let full = because(ErrorKind::Invalid, "SnapshotLimitExceeded");
+    assert_eq!(refused(client(&sim, &member()).create_snapshot(&super::of(&volume))), full);
 }

@@ -91,3 +91,31 @@ fn a_limit_that_is_reached_is_not_tried_against() {
     drop(sweep(&sim, &policy));
     assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 20);
 }
+
+/// Another copy is refused, so that the run plans once more, and it cannot even look what became of the first.
+#[test]
+fn what_got_no_answer_is_not_sent_again_in_that_run() {
+    let sim = sim();
+    let policy = [vault_policy(&[MEMBER], &[rule("eu-west-1", &for_days(90))])];
+    let [lost, refused] = [0, 1].map(|n| shared(&sim, &member(), &volume(n), |_| {}).to_string());
+    let copied = std::sync::atomic::AtomicBool::new(false);
+    sim.on_call(move |call| match call.operation {
+        "CopySnapshot" if call.object == lost => {
+            copied.store(true, std::sync::atomic::Ordering::Relaxed);
+            Fault::DoButNoAnswer
+        }
+        "CopySnapshot" if call.object == refused => {
+            Fault::Refuse(ErrorKind::AccessDenied, "UnauthorizedOperation")
+        }
+        "DescribeSnapshots" if copied.load(std::sync::atomic::Ordering::Relaxed) => {
+            Fault::Refuse(ErrorKind::Throttled, "RequestLimitExceeded")
+        }
+        _ => Fault::None,
+    });
+    drop(sweep(&sim, &policy));
+    assert_eq!(calls(&sim.take_journal(), "CopySnapshot"), 2, "one call for each");
+    sim.no_faults();
+    sim.advance(hours(2));
+    drop(sweep(&sim, &policy));
+    assert!(good_copies(&sim).values().all(|n| *n == 1), "{:?}", good_copies(&sim));
+}

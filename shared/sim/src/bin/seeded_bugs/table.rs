@@ -53,7 +53,7 @@ pub(crate) const AUDIT_OFF: Bug = bug(
     "audit-off",
     "shared/core/src/audit.rs",
     "        let refused: BTreeSet<&Scope> = self.violations",
-    "        if $ON { return (AuditedPlan { plan, withheld: Vec::new() }, Vec::new()); }\nIT",
+    "        if $ON { return (AuditedPlan { plan, withheld: Vec::new() }, Vec::new()); }\n$IT",
 );
 
 /// Every bug that is tried by itself.
@@ -209,7 +209,7 @@ $IT",
         "one error ends the run",
         "shared/core/src/reconcile/rotate.rs",
         "            Err(error) => not_read(&unit, error),",
-        "            Err(error) if $ON => panic!(\"{error}\"),\nIT",
+        "            Err(error) if $ON => panic!(\"{error}\"),\n$IT",
     ),
     bug(
         Years,
@@ -359,7 +359,7 @@ $IT",
         "what nobody speaks for goes",
         RETAIN,
         "            None => Verdict::Hold(otherwise),",
-        "            None if $ON => Verdict::Delete(reason(self.draft.request.now)),\nIT",
+        "            None if $ON => Verdict::Delete(reason(self.draft.request.now)),\n$IT",
     ),
     bug(
         Years,
@@ -458,7 +458,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "creations are sent again after a time-out",
         "shared/aws/src/only_refused.rs",
         "            _ => RetryAction::RetryForbidden,",
-        "            _ if $ON => RetryAction::transient_error(),\nIT",
+        "            _ if $ON => RetryAction::transient_error(),\n$IT",
     ),
     bug(
         Adapter,
@@ -486,7 +486,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "a limit is an error like any other",
         "shared/aws/src/classify.rs",
         "        \"ResourceLimitExceeded\"\n",
-        "        \"ResourceLimitExceeded\" if $ON => ErrorKind::Invalid,\nIT",
+        "        \"ResourceLimitExceeded\" if $ON => ErrorKind::Invalid,\n$IT",
     ),
     bug(
         Adapter,
