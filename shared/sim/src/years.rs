@@ -22,6 +22,7 @@ mod story;
 mod tally;
 mod telling;
 mod weather;
+#[expect(clippy::indexing_slicing, reason = "JSON objects that are written down beside it")]
 mod wishes;
 
 /// How many replays shortening a story may take.
@@ -102,4 +103,43 @@ fn to_its_end(story: &Story) -> Result<Tally, String> {
     play.calm().map_err(|why| at(&play, why))?;
     let hours = play.sim.now().duration_since(begun).as_hours();
     Ok(Tally { stories: 1, hours: hours.unsigned_abs(), ..play.tally })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_one_story() {
+        for seed in [1, 2, 3] {
+            let [first, again] = [0; 2].map(|_| play(seed, 6).unwrap());
+            assert_eq!(first, again);
+            assert_eq!((first.stories, first.rests > 0), (1, true));
+            assert!(first.runs > 50 && first.snapshots > 0 && first.hours > 34, "{first}");
+        }
+        assert_ne!(play(1, 6).unwrap(), play(2, 6).unwrap());
+    }
+
+    #[test]
+    fn a_story_can_be_cut_and_what_is_left_happens_when_it_did() {
+        let story = tree(5, 20).current();
+        let when = |story: &Story| -> Vec<i64> {
+            let hours = story.events.iter().map(|(hours, _)| *hours);
+            hours
+                .scan(0, |sum, hours| {
+                    *sum += hours;
+                    Some(*sum)
+                })
+                .collect()
+        };
+        let (all, cut) = (when(&story), when(&story.without(1, 3)));
+        assert_eq!(cut[0], all[0]);
+        assert_eq!(cut[1..], all[4..]);
+    }
+
+    #[test]
+    fn a_panic_is_a_bad_end() {
+        assert_eq!(said(&String::from("so")), "panicked: so");
+        assert_eq!(said(&"so"), "panicked: so");
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use snapferry_sim::years::{self, Failed, Tally};
 
 const USAGE: &str = "cargo sim [--seeds N] [--from SEED] [--days N] [--first]
-    plays N stories (1600) of at most so many days of events (40), from the given seed on; --first ends with the first bad one
+    plays N stories (1500) of at most so many days of events (40), from the given seed on; --first ends with the first bad one
 cargo sim --seed SEED [--days N]
     plays one, and if it ends badly tells a shorter one that does too";
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn read(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { seed: None, from: 0, seeds: 1600, days: 40, first: false };
+    let mut asked = Asked { seed: None, from: 0, seeds: 1500, days: 40, first: false };
     while let Some(name) = arguments.next() {
         if name == "--first" {
             asked.first = true;

@@ -183,12 +183,12 @@ impl<'a> Play<'a> {
             }
         }
         for event in events {
-            self.send(event);
+            self.send(&event);
         }
     }
 
     /// An event sets out; it may be lost, come late, come twice, and be overtaken.
-    fn send(&mut self, event: Value) {
+    fn send(&mut self, event: &Value) {
         let mut rng = self.rng("event");
         let chance = self.weather.as_ref().map_or(0, |weather| weather.events);
         let minutes = if chance == 0 { 1 } else { 240 };
@@ -376,7 +376,7 @@ impl<'a> Play<'a> {
         self.tally.survived(&seen);
         for share in self.sim.take_shares().into_iter().filter(|it| it.with.as_str() == VAULT) {
             let event = telling::shared(&share, &mut self.rng(share.snapshot.as_str()));
-            self.send(event);
+            self.send(&event);
         }
         let mut last = None;
         for run in ended.into_iter().flatten().flatten() {

@@ -100,7 +100,7 @@ impl Play<'_> {
     fn settles(&mut self) -> Result<Timestamp, String> {
         let at = self.sim.now();
         let mut left = String::new();
-        for _ in 0..24 {
+        for _ in 0..60 {
             let since = self.sim.now();
             let runs = self.both(at)?;
             let changes = changes_of(&self.last_calls);

@@ -26,7 +26,9 @@ pub(super) fn set(seed: u64) -> (Sim, BTreeSet<SnapshotId>) {
         it.turns = 3;
         it.remember = 4;
         it.call_takes = SignedDuration::from_millis(200);
-        it.snapshot_takes = SignedDuration::from_mins(10);
+        // Large ones take hours, and are still pending when the next runs come.
+        let hours = i64::try_from(seed % 3).unwrap_or(0) * 2;
+        it.snapshot_takes = SignedDuration::from_mins(10 + 60 * hours);
         it.copy_takes = SignedDuration::from_mins(20);
         it.copy_takes_per_gib = SignedDuration::from_mins(1);
         if seed.is_multiple_of(2) {
@@ -44,8 +46,8 @@ pub(super) fn set(seed: u64) -> (Sim, BTreeSet<SnapshotId>) {
     let old = [
         ("policy", "a"),
         ("schedule", "1"),
-        ("slot", "2020-01-01T00:00:00Z"),
         ("expires-at", "2020-01-02T00:00:00Z"),
+        ("slot", "2020-01-01T00:00:00Z"),
     ];
     let copied = [
         ("policy", "vault"),
@@ -56,19 +58,24 @@ pub(super) fn set(seed: u64) -> (Sim, BTreeSet<SnapshotId>) {
         ("expires-at", "2020-01-02T00:00:00Z"),
     ];
     // By hand; with some of our tags; another account's with all of them, which it shares.
-    let strange: [(&str, &[(&str, &str)]); 5] = [
+    let strange: [(&str, &[(&str, &str)]); 9] = [
         (MEMBER, &[]),
-        (MEMBER, &old[..2]),
+        (MEMBER, &old[..3]),
+        (MEMBER, &old[..3]),
+        (MEMBER, &old[..3]),
+        (MEMBER, &old[..3]),
         (STRANGER, &old),
+        (VAULT, &copied),
         (VAULT, &copied),
         (STRANGER, &copied),
     ];
-    let made = strange.into_iter().map(|(owner, tags)| {
+    let made = strange.into_iter().enumerate().map(|(n, (owner, tags))| {
         sim.snapshot(&home(owner), &id("vol-0123456789abcdef0"), |it| {
             let ours =
                 |(key, value): &(&str, &str)| (format!("snapferry:{key}"), (*value).to_owned());
             it.snapshot.tags.extend(tags.iter().map(ours));
-            it.snapshot.start_time = Timestamp::from_second(1_577_836_800).unwrap_or_default();
+            let begun = 1_577_836_800 + i64::try_from(n).unwrap_or(0);
+            it.snapshot.start_time = Timestamp::from_second(begun).unwrap_or_default();
             if owner == STRANGER {
                 it.snapshot.description = "Created for policy: a".into();
                 it.shared_with.extend([id(VAULT), id(MEMBER)]);
@@ -114,6 +121,14 @@ impl Play<'_> {
 
     fn change(&self, which: Which, change: impl FnOnce(&mut Record)) {
         if let Some(id) = self.ours(which, |_| true) {
+            self.sim.change(&id, change);
+        }
+    }
+
+    /// Neither an AMI nor a lock is to be had for anything but a completed one.
+    fn change_good(&self, which: Which, change: impl FnOnce(&mut Record)) {
+        let completed = |it: &Record| it.snapshot.state == State::Completed;
+        if let Some(id) = self.ours(which, completed) {
             self.sim.change(&id, change);
         }
     }
@@ -172,12 +187,11 @@ impl Play<'_> {
                 }
             }
             Event::UseByImage(which) => {
-                let completed = |it: &Record| it.snapshot.state == State::Completed;
-                if let Some(id) = self.ours(*which, completed) {
-                    sim.change(&id, |it| it.image = Some("ami-1".into()));
-                }
+                self.change_good(*which, |it| it.image = Some("ami-1".into()));
             }
-            Event::Lock(which) => self.change(*which, |it| it.lock = Some(Lock::forever())),
+            Event::Lock(which) => {
+                self.change_good(*which, |it| it.lock = Some(Lock::forever()));
+            }
             Event::Free(which) => self.change(*which, |it| {
                 it.image = None;
                 it.lock = None;

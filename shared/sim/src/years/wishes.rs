@@ -34,12 +34,19 @@ pub(super) struct Schedule {
     /// `Times`
     pub(super) at_hour: i64,
     pub(super) retain: Retain,
-    /// `ShareRules`, with `UnshareInterval` in days.
-    pub(super) share: Option<Option<i64>>,
+    /// `ShareRules`
+    pub(super) share: Option<Share>,
     /// `LockRule`: days.
     pub(super) lock: Option<i64>,
     /// `CrossRegionCopyRules`: so many kept.
     pub(super) copies: Option<usize>,
+}
+
+/// With the vault.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// `UnshareInterval`: days; `None`: for good.
+    pub(super) days: Option<i64>,
 }
 
 /// `RetainRule`
@@ -116,9 +123,9 @@ impl Schedule {
                            "Times": [format!("{:02}:00", self.at_hour)]},
             "RetainRule": self.retain.document(),
         });
-        if let Some(unshare) = self.share {
+        if let Some(share) = self.share {
             let mut rule = json!({"TargetAccounts": [VAULT]});
-            if let Some(days) = unshare {
+            if let Some(days) = share.days {
                 rule["UnshareInterval"] = json!(days);
                 rule["UnshareIntervalUnit"] = json!("DAYS");
             }
@@ -202,8 +209,8 @@ fn schedule(name: &'static str, kind: u8) -> impl Strategy<Value = Schedule> {
     let every = proptest::sample::select(vec![4_i64, 8, 12, 12, 24, 24, 24]);
     let share = prop_oneof![
         2 => Just(None),
-        3 => Just(Some(None)),
-        2 => (1_i64..4).prop_map(|days| Some(Some(days))),
+        3 => Just(Some(Share { days: None })),
+        2 => (1_i64..4).prop_map(|days| Some(Share { days: Some(days) })),
     ];
     let lock = prop_oneof![6 => Just(None), 1 => (2_i64..4).prop_map(Some)];
     let copies = prop_oneof![3 => Just(None), 1 => (1_usize..4).prop_map(Some)];
@@ -211,8 +218,9 @@ fn schedule(name: &'static str, kind: u8) -> impl Strategy<Value = Schedule> {
         move |(every_hours, at_hour, retain, share, lock, copies)| {
             // DLM wants sharing to end before the age does.
             let by_age_alone = retain.count.is_none() && retain.keep.is_none();
-            let share =
-                share.map(|it| it.filter(|days| !by_age_alone || retain.days > Some(*days)));
+            let share = share.map(|it| Share {
+                days: it.days.filter(|days| !by_age_alone || retain.days > Some(*days)),
+            });
             Schedule { name, every_hours, at_hour, retain, share, lock, copies }
         },
     )

@@ -3,7 +3,8 @@
 //! All bugs are built at once, each behind a switch, so that there is one build for all of them. Each is then switched on
 //! by itself; what deletes too much is tried once more with the auditor switched off, so that the judge has to notice.
 //!
-//! `cargo seeded-bugs [--adapter] [--only TEXT]`; the adapter's take a copy of `shared/aws`, and so the AWS SDK.
+//! `cargo seeded-bugs [--only TEXT]`: those that the simulator has to notice. `cargo seeded-bugs --units [--only TEXT]`:
+//! those that unit tests have to notice, in a copy of everything, in the build that `cargo test` makes of the AWS SDK.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,15 +47,22 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let with_adapter = arguments.iter().any(|it| it == "--adapter");
+    if arguments.iter().any(|it| it == "--check") {
+        let top = project()?;
+        for bug in BUGS.iter().chain([&AUDIT_OFF]) {
+            bug.is_at_home(top)?;
+        }
+        return Ok(true);
+    }
+    let of_units = arguments.iter().any(|it| it == "--units");
     let only = arguments.iter().position(|it| it == "--only").and_then(|at| arguments.get(at + 1));
     let wanted: Vec<&Bug> = BUGS
         .iter()
-        .filter(|bug| (bug.suite == Suite::Adapter) == with_adapter)
+        .filter(|bug| (bug.suite == Suite::Units) == of_units)
         .filter(|bug| only.is_none_or(|text| bug.name.contains(text.as_str())))
         .collect();
     let begun = Instant::now();
-    let copy = Copy::make(with_adapter)?;
+    let copy = Copy::make(of_units)?;
     let mut all_noticed = true;
     let mut n = 0;
     for bug in wanted {
@@ -86,49 +94,58 @@ struct Copy {
 }
 
 impl Copy {
-    fn make(with_adapter: bool) -> Result<Self> {
-        let project =
-            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no project")?;
-        let name = if with_adapter { "seeded-adapter" } else { "seeded" };
+    fn make(of_units: bool) -> Result<Self> {
+        let project = project()?;
+        let name = if of_units { "seeded-units" } else { "seeded" };
         let top = project.join("target").join(name);
-        let members: &[&str] = if with_adapter {
-            &["shared/core", "shared/aws"]
+        let members: &[&str] = if of_units {
+            &[
+                "functions/copy-shared-snapshots",
+                "functions/rotate-snapshots",
+                "shared/aws",
+                "shared/core",
+                "shared/sim",
+                "tests",
+            ]
         } else {
             &["shared/core", "shared/sim"]
         };
-        let _ = fs::remove_dir_all(top.join("shared"));
+        for folder in ["functions", "shared", "tests"] {
+            let _ = fs::remove_dir_all(top.join(folder));
+        }
         for member in members {
             copy_folder(&project.join(member), &top.join(member))?;
         }
-        let quoted: Vec<String> = members.iter().map(|it| format!("\"{it}\"")).collect();
+        let all = ["functions/*", "shared/*", "tests", "tests/fuzz", "tests/hello"];
+        let quoted: Vec<String> = if of_units { &all[..] } else { members }
+            .iter()
+            .map(|it| format!("\"{it}\""))
+            .collect();
         let manifest = fs::read_to_string(project.join("Cargo.toml"))?;
         let from = manifest.find("members = [").ok_or("no members")?;
         let to = from + manifest.get(from..).and_then(|it| it.find(']')).ok_or("no members")?;
         let mut ours = manifest.clone();
         ours.replace_range(from..=to, &format!("members = [{}]", quoted.join(", ")));
-        let ours: String = ours
-            .lines()
-            .filter(|it| !it.starts_with("exclude"))
-            .map(|it| format!("{it}\n"))
-            .collect();
+        let kept = ours.lines().filter(|line| !line.starts_with("exclude"));
+        let ours = kept.collect::<Vec<_>>().join("\n");
         fs::write(top.join("Cargo.toml"), ours)?;
         fs::copy(project.join("Cargo.lock"), top.join("Cargo.lock"))?;
         for bug in BUGS.iter().chain([&AUDIT_OFF]) {
-            if (bug.suite == Suite::Adapter) == with_adapter {
+            if (bug.suite == Suite::Units) == of_units {
                 bug.put_into(&top)?;
             }
         }
-        for member in members.iter().filter(|it| **it != "shared/sim") {
+        for member in ["shared/core", "shared/aws"].into_iter().filter(|it| members.contains(it)) {
             fs::write(top.join(member).join("src/seeded.rs"), SWITCH)?;
             let lib = top.join(member).join("src/lib.rs");
             let text = fs::read_to_string(&lib)?;
             fs::write(lib, format!("{text}\npub mod seeded;\n"))?;
         }
-        // The adapter's tests share the build of the SDK; the simulator's have a small build of their own.
-        let target = if with_adapter { project.join("target") } else { top.join("target") };
+        // Unit tests share the build of the SDK; the simulator's have a small build of their own.
+        let target = if of_units { project.join("target") } else { top.join("target") };
         let copy = Self { top, target };
-        let build: &[&str] = if with_adapter {
-            &["test", "-p", "snapferry-aws", "--lib", "--no-run"]
+        let build: &[&str] = if of_units {
+            &["test", "--workspace", "--lib", "--no-run"]
         } else {
             &[
                 "test",
@@ -144,7 +161,7 @@ impl Copy {
             ]
         };
         copy.cargo(build)?;
-        if !with_adapter {
+        if !of_units {
             copy.cargo(&["build", "--profile", "sim", "-p", "snapferry-sim", "--bin", "sim"])?;
         }
         Ok(copy)
@@ -177,12 +194,20 @@ impl Copy {
                 command.args(["--seeds", SEEDS, "--first"]);
                 command
             }
-            Suite::Reconcile => {
-                let profile =
-                    ["test", "--profile", "sim", "-p", "snapferry-sim", "--test", "reconcile"];
-                self.command(&profile)
+            Suite::Reconcile(names) => {
+                let mut command = self.command(&[
+                    "test",
+                    "--profile",
+                    "sim",
+                    "-p",
+                    "snapferry-sim",
+                    "--test",
+                    "reconcile",
+                ]);
+                command.args(["--", names]);
+                command
             }
-            Suite::Adapter => self.command(&["test", "-p", "snapferry-aws", "--lib"]),
+            Suite::Units => self.command(&["test", "--workspace", "--lib"]),
         };
         let output = command.env("SNAPFERRY_BUGS", bugs).stderr(Stdio::null()).output()?;
         if output.status.success() {
@@ -197,18 +222,28 @@ impl Copy {
     }
 }
 
+/// The top of the project.
+fn project() -> Result<&'static Path> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no project")?)
+}
+
 impl Bug {
-    fn put_into(&self, top: &Path) -> Result<()> {
-        let path = top.join(self.file);
-        let text = fs::read_to_string(&path)?;
+    /// The text of its file, in which its place is found once.
+    fn is_at_home(&self, top: &Path) -> Result<String> {
+        let text = fs::read_to_string(top.join(self.file))?;
         if text.matches(self.find).count() != 1 {
             return Err(
                 format!("{}: want this once in {}: {}", self.name, self.file, self.find).into()
             );
         }
+        Ok(text)
+    }
+
+    fn put_into(&self, top: &Path) -> Result<()> {
+        let text = self.is_at_home(top)?;
         let on = format!("crate::seeded::is(\"{}\")", self.name);
         let with = self.with.replace("$IT", self.find).replace("$ON", &on);
-        fs::write(path, text.replacen(self.find, &with, 1))?;
+        fs::write(top.join(self.file), text.replacen(self.find, &with, 1))?;
         Ok(())
     }
 }

@@ -5,10 +5,10 @@
 pub(crate) enum Suite {
     /// `cargo sim`.
     Years,
-    /// `shared/sim/tests/reconcile`.
-    Reconcile,
-    /// `shared/aws`.
-    Adapter,
+    /// `shared/sim/tests/reconcile`: the tests whose names contain this.
+    Reconcile(&'static str),
+    /// The unit tests of all crates, those of the adapter among them.
+    Units,
 }
 
 /// A bug, put into a copy of a file.
@@ -35,7 +35,7 @@ const fn bug(
     Bug { name, suite, mistake, file, find, with }
 }
 
-use Suite::{Adapter, Reconcile, Years};
+use Suite::{Reconcile, Units, Years};
 
 const RETAIN: &str = "shared/core/src/plan/retain.rs";
 const CREATE: &str = "shared/core/src/plan/create.rs";
@@ -98,7 +98,7 @@ $IT",
          || ($ON && own.snapshot.state == State::Pending));",
     ),
     bug(
-        Years,
+        Reconcile("fail"),
         3,
         "failed counts as good",
         CREATE,
@@ -155,7 +155,7 @@ $IT",
 $IT",
     ),
     bug(
-        Years,
+        Reconcile("vault::a_copy_that_keeps_failing"),
         7,
         "a failed copy is done",
         COPY,
@@ -179,7 +179,7 @@ $IT",
         "        if !($ON && request.inventory.whole) { draft.source(region, source, &worth); }",
     ),
     bug(
-        Reconcile,
+        Reconcile("pending_copies_of_both_share_the_limit"),
         9,
         "the 20 places are not counted",
         COPY,
@@ -187,7 +187,7 @@ $IT",
         "CONCURRENT_COPIES.saturating_sub(if $ON { 0 } else { in_progress }));",
     ),
     bug(
-        Reconcile,
+        Reconcile("twice_at_once_leaves_one_whole_set"),
         9,
         "a limit is a failure",
         "shared/core/src/ec2.rs",
@@ -196,7 +196,7 @@ $IT",
          && !($ON && self == Self::QuotaExceeded)",
     ),
     bug(
-        Reconcile,
+        Reconcile("a_hostile_description_decides_nothing"),
         10,
         "a description outranks EC2",
         "shared/core/src/inventory.rs",
@@ -305,7 +305,15 @@ $IT",
 $IT",
     ),
     bug(
-        Reconcile,
+        Reconcile("what_got_no_answer"),
+        0,
+        "no answer, and sent again next round",
+        "shared/core/src/reconcile/places.rs",
+        "            Outcome::Failed(_) => {\n                inventory",
+        "            Outcome::Failed(_) if $ON => {}\n$IT",
+    ),
+    bug(
+        Reconcile("a_set_without_an_answer"),
         0,
         "nobody looks after creating",
         "shared/core/src/reconcile.rs",
@@ -322,7 +330,7 @@ $IT",
         if let Some((keeper, younger)) = if $ON { aged.split_last() } else { aged.split_first() } {",
     ),
     bug(
-        Years,
+        Units,
         0,
         "both of two go",
         EXPIRE,
@@ -386,7 +394,7 @@ $IT",
         "        if let Some(why) = worth.not_worth(&claim, source, rules, self.request.now).filter(|_| !$ON) {",
     ),
     bug(
-        Reconcile,
+        Reconcile("vault::a_copy_that_keeps_failing"),
         0,
         "failing copies are tried in a circle",
         "shared/core/src/plan/copy/failed.rs",
@@ -418,7 +426,7 @@ $IT",
         "    snapshots.sort_by_key(|snapshot| (if $ON { jiff::Timestamp::MIN } else { snapshot.start_time }, &snapshot.id));",
     ),
     bug(
-        Reconcile,
+        Reconcile("broken_sets"),
         0,
         "what is left of a set passes for one",
         VIEW,
@@ -426,7 +434,7 @@ $IT",
         "    !$ON && volumes.len() < told.unwrap_or(0)",
     ),
     bug(
-        Reconcile,
+        Reconcile("anything_while_its_guards"),
         0,
         "guards that cannot be read are none",
         "shared/core/src/observe.rs",
@@ -439,7 +447,7 @@ $IT",
 async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {",
     ),
     bug(
-        Adapter,
+        Units,
         0,
         "only the first page is read",
         "shared/aws/src/ec2/reading.rs",
@@ -453,7 +461,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
                 for mut snapshot in",
     ),
     bug(
-        Adapter,
+        Units,
         0,
         "creations are sent again after a time-out",
         "shared/aws/src/only_refused.rs",
@@ -461,7 +469,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "            _ if $ON => RetryAction::transient_error(),\n$IT",
     ),
     bug(
-        Adapter,
+        Units,
         1,
         "CreateSnapshot without tags",
         "shared/aws/src/ec2/creating.rs",
@@ -473,7 +481,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
             .set_tag_specifications((!$ON).then(|| vec![convert::tag_specification(&request.tags)]))",
     ),
     bug(
-        Adapter,
+        Units,
         5,
         "everybody's snapshots",
         "shared/aws/src/ec2/reading.rs",
@@ -481,7 +489,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "Self { owners: if $ON { Vec::new() } else { vec![\"self\".to_owned()] }, restorable_by: None, calls };",
     ),
     bug(
-        Adapter,
+        Units,
         9,
         "a limit is an error like any other",
         "shared/aws/src/classify.rs",
@@ -489,7 +497,7 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "        \"ResourceLimitExceeded\" if $ON => ErrorKind::Invalid,\n$IT",
     ),
     bug(
-        Adapter,
+        Units,
         0,
         "deleting what is gone fails",
         "shared/aws/src/ec2/changing.rs",

@@ -163,7 +163,7 @@ impl Rest<'_> {
         let shares: Vec<Option<Seconds>> = present
             .iter()
             .filter_map(|schedule| schedule.share)
-            .map(|unshare| unshare.map(|days| one.start.as_second() + days * DAY))
+            .map(|share| share.days.map(|days| one.start.as_second() + days * DAY))
             .collect();
         let is_over = |until: &Option<Seconds>| until.is_some_and(|until| until <= now);
         let is_ending = |until: &Option<Seconds>| {
