@@ -47,13 +47,6 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|it| it == "--check") {
-        let top = project()?;
-        for bug in BUGS.iter().chain([&AUDIT_OFF]) {
-            bug.is_at_home(top)?;
-        }
-        return Ok(true);
-    }
     let of_units = arguments.iter().any(|it| it == "--units");
     let only = arguments.iter().position(|it| it == "--only").and_then(|at| arguments.get(at + 1));
     let wanted: Vec<&Bug> = BUGS
@@ -98,26 +91,19 @@ impl Copy {
         let project = project()?;
         let name = if of_units { "seeded-units" } else { "seeded" };
         let top = project.join("target").join(name);
-        let members: &[&str] = if of_units {
-            &[
-                "functions/copy-shared-snapshots",
-                "functions/rotate-snapshots",
-                "shared/aws",
-                "shared/core",
-                "shared/sim",
-                "tests",
-            ]
+        let folders: &[&str] = if of_units {
+            &["events", "functions", "shared", "tests"]
         } else {
             &["shared/core", "shared/sim"]
         };
-        for folder in ["functions", "shared", "tests"] {
+        for folder in ["events", "functions", "shared", "tests"] {
             let _ = fs::remove_dir_all(top.join(folder));
         }
-        for member in members {
-            copy_folder(&project.join(member), &top.join(member))?;
+        for folder in folders {
+            copy_folder(&project.join(folder), &top.join(folder))?;
         }
         let all = ["functions/*", "shared/*", "tests", "tests/fuzz", "tests/hello"];
-        let quoted: Vec<String> = if of_units { &all[..] } else { members }
+        let quoted: Vec<String> = if of_units { &all[..] } else { folders }
             .iter()
             .map(|it| format!("\"{it}\""))
             .collect();
@@ -129,13 +115,18 @@ impl Copy {
         let kept = ours.lines().filter(|line| !line.starts_with("exclude"));
         let ours = kept.collect::<Vec<_>>().join("\n");
         fs::write(top.join("Cargo.toml"), ours)?;
-        fs::copy(project.join("Cargo.lock"), top.join("Cargo.lock"))?;
+        for file in ["Cargo.lock", "template.yaml", "samconfig.toml", "README.md"] {
+            fs::copy(project.join(file), top.join(file))?;
+        }
         for bug in BUGS.iter().chain([&AUDIT_OFF]) {
             if (bug.suite == Suite::Units) == of_units {
                 bug.put_into(&top)?;
             }
         }
-        for member in ["shared/core", "shared/aws"].into_iter().filter(|it| members.contains(it)) {
+        for member in ["shared/core", "shared/aws"] {
+            if !top.join(member).is_dir() {
+                continue;
+            }
             fs::write(top.join(member).join("src/seeded.rs"), SWITCH)?;
             let lib = top.join(member).join("src/lib.rs");
             let text = fs::read_to_string(&lib)?;
