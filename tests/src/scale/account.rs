@@ -63,7 +63,8 @@ impl Account {
             "DescribeSnapshots" => {
                 page(form, action, "snapshotSet", self.snapshots, |n, to| self.snapshot(n, to))
             }
-            _ => page(form, action, "snapshotSet", 0, |_, _| ()), // images, locks
+            "DescribeImages" => page(form, action, "imagesSet", 0, |_, _| ()),
+            _ => page(form, action, "snapshotSet", 0, |_, _| ()), // locks
         }
     }
 

@@ -175,3 +175,26 @@ fn about(record: &Record) -> String {
         tags.join(" ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    /// The judge would be worth little if it asked the planner.
+    #[test]
+    fn nothing_of_the_core_is_used_but_ids_and_states() {
+        let files = [
+            include_str!("judge.rs"),
+            include_str!("judge/birth.rs"),
+            include_str!("judge/deletion.rs"),
+            include_str!("judge/rest.rs"),
+            include_str!("judge/retention.rs"),
+            include_str!("judge/vault.rs"),
+            include_str!("wishes.rs"),
+        ];
+        let core = concat!("snapferry", "_core::");
+        let used = files.iter().flat_map(|text| text.split(core).skip(1));
+        let used: Vec<&str> = used.filter_map(|rest| rest.lines().next()).collect();
+        assert!(used.len() > 5, "{used:?}");
+        let allowed = |it: &&str| it.starts_with("ids::") || *it == "inventory::State;";
+        assert!(used.iter().all(|it| allowed(&it)), "{used:?}");
+    }
+}
