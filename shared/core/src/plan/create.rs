@@ -66,6 +66,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
             }
         }
     }
+    // Growing by doubling would take more than the decisions themselves.
+    draft.plan.actions.reserve_exact(decided.len());
     for Decision { subject, notes, act } in decided {
         for note in notes {
             draft.hold(subject.clone(), note);

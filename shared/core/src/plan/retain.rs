@@ -42,6 +42,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, view: &View<'_>) {
         })
         .collect();
     tell_unread_tiering(draft);
+    draft.plan.actions.reserve_exact(decided.len());
     for (subject, verdict) in decided {
         let Some(snapshot) = subject.snapshot.clone() else {
             continue;
