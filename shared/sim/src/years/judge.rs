@@ -194,7 +194,7 @@ mod tests {
         let used = files.iter().flat_map(|text| text.split(core).skip(1));
         let used: Vec<&str> = used.filter_map(|rest| rest.lines().next()).collect();
         assert!(used.len() > 5, "{used:?}");
-        let allowed = |it: &&str| it.starts_with("ids::") || *it == "inventory::State;";
-        assert!(used.iter().all(|it| allowed(&it)), "{used:?}");
+        let allowed = |it: &str| it.starts_with("ids::") || it == "inventory::State;";
+        assert!(used.iter().all(|it| allowed(it)), "{used:?}");
     }
 }
