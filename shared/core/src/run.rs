@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Violation;
 use crate::chain::{Chain, one_line};
-use crate::observe::Unreadable;
+use crate::observe::{Unreadable, UnreadableUnit};
 use crate::policy::document::InvalidPolicy;
 use crate::report::{OutcomeName, Report};
 
@@ -23,12 +23,16 @@ pub struct Run {
     pub invalid: Vec<InvalidPolicy>,
     /// Scopes that were passed over.
     pub unreadable: Vec<Unreadable>,
+    /// Organizational units, whose accounts were passed over as far as they are not known.
+    pub unreadable_units: Vec<UnreadableUnit>,
     /// Why deletions were withheld.
     pub violations: Vec<Violation>,
     /// How many deletions were withheld.
     pub n_withheld: usize,
     /// For every copy that was a full one without need, its policy. `None`: it is not the function that watches that.
     pub full_copies: Option<Vec<String>>,
+    /// It is one of many of the same list, see [`of_a_list`](Self::of_a_list).
+    pub is_of_a_list: bool,
 }
 
 /// How an invocation that somebody has to act on ends.
@@ -44,6 +48,14 @@ pub struct Failure {
 const NAMED: usize = 20;
 
 impl Run {
+    /// One of many runs of the same list: what the list has told already is not told again, and the answer is to be
+    /// short, as a state machine takes 256 KB
+    /// ([Step Functions](https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)).
+    #[must_use]
+    pub fn of_a_list(self) -> Self {
+        Self { invalid: Vec::new(), is_of_a_list: true, ..self }
+    }
+
     /// `None`: nobody needs to act. A dry run tells what would fail or be refused in its report, so only what keeps the
     /// plan from being whole is a failure of it. Where several things went wrong, the first of the contract's order gives the
     /// `errorType`, and the message tells them all.
@@ -70,13 +82,17 @@ impl Run {
                 )
             })
             .collect();
+        let scopes =
+            self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error)));
+        let units = self
+            .unreadable_units
+            .iter()
+            .map(|it| format!("organizational unit {}: {}", it.unit, Chain(&it.error)));
         let parts = [
             ("InvalidPolicy", texts(self.invalid.iter().map(ToString::to_string))),
             (
                 "ScopesUnreadable",
-                texts(
-                    self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error))),
-                ),
+                texts(scopes.chain(units).collect::<Vec<_>>().into_iter()),
             ),
             ("ActionsFailed", texts(failed.into_iter())),
             ("PlanRefused", texts(self.violations.iter().map(ToString::to_string))),
@@ -142,7 +158,7 @@ impl Run {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
         if policy.is_none() {
-            metrics.insert("ScopesUnreadable", json!(self.unreadable.len()));
+            metrics.insert("ScopesUnreadable", json!(self.unreadable.len() + self.unreadable_units.len()));
             metrics.insert("DeletionsWithheld", json!(self.n_withheld));
         }
         let names: Vec<Value> = metrics

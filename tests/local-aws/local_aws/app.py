@@ -24,6 +24,7 @@ from . import (
     lambdas,
     locks,
     motos,
+    organizations,
     restores,
     sharing,
     snapshots,
@@ -60,7 +61,7 @@ DISABLED = {
 def install() -> None:
     """Patches moto. Once, before the first request."""
     motos.install()
-    for module in (backup, events, images, instances, keys, lambdas, snapshots):
+    for module in (backup, events, images, instances, keys, lambdas, organizations, snapshots):
         module.install()
 
 

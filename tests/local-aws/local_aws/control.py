@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import outside, wire
+from . import organizations, outside, wire
 from .backup import JOBS
 from .calls import FAULTS, LOG, Request, Response
 from .errors import AwsError
@@ -57,6 +57,7 @@ def forget_everything(body: Body, query: dict[str, str]) -> Body:
         LOG.clear()
         HISTORY.clear()
         JOBS.clear()
+        organizations.forget()
     return {}
 
 
@@ -197,6 +198,11 @@ def clear_faults(body: Body, query: dict[str, str]) -> Body:
     return get_faults({}, {})
 
 
+def set_organization(body: Body, query: dict[str, str]) -> Body:
+    organizations.put(body["account"], body["units"])
+    return {}
+
+
 def health(body: Body, query: dict[str, str]) -> Body:
     return {"ok": True, "timers": TIMERS.pending(), "delays": DELAYS.pending()}
 
@@ -225,6 +231,7 @@ ROUTES: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
     ("POST", "restores"): outside.set_restore,
     ("GET", "regions"): outside.get_regions,
     ("POST", "regions"): outside.set_region,
+    ("POST", "organization"): set_organization,
     ("GET", "calls"): get_calls,
     ("GET", "calls/counts"): get_counts,
     ("DELETE", "calls"): clear_calls,

@@ -296,9 +296,11 @@ fn run(failed: bool) -> Run {
         report,
         invalid: Vec::new(),
         unreadable: Vec::new(),
+        unreadable_units: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
         full_copies: None,
+        is_of_a_list: false,
     }
 }
 

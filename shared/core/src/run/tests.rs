@@ -18,9 +18,11 @@ fn run(report: Report) -> Run {
         report,
         invalid: Vec::new(),
         unreadable: Vec::new(),
+        unreadable_units: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
         full_copies: None,
+        is_of_a_list: false,
     }
 }
 
