@@ -59,7 +59,7 @@ async fn units_of_all_pages_are_below() {
 async fn what_is_no_list_is_no_list() {
     let circle = |_| page("Accounts", &[], Some("same"));
     for (answers, want) in [
-        (vec![json(200, value!({}))], "no Accounts"),
+        (vec![json(200, value!({}))], "no \"Accounts\""),
         (vec![page("Accounts", &[value!({"Id": "1"})], None)], "an account with the id"),
         ((0..3).map(circle).collect(), "leads back to an earlier one"),
     ] {
