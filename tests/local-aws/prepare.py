@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes what the local AWS runs on: a virtual environment, and AWS's Runtime Interface Emulator (RIE).
 
-    python3 prepare.py DIR
+    python3 prepare.py DIR [--cloud]
 
 Prints `{"python": "DIR/venv/bin/python", "rie": "DIR/aws-lambda-rie"}` on standard output and what it is
-doing on standard error. A second call returns at once; two calls at once wait for each other; after an
+doing on standard error. `--cloud` adds what deploys templates and runs state machines (local_cloud), which
+only some tests need, to the same environment. A second call returns at once; two calls at once wait for each other; after an
 interrupted call the next one repairs. Nothing but Python's standard library is needed, and pip's own
 configuration (index, proxy, certificates) is used as it is.
 
@@ -21,6 +22,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REQUIREMENTS = os.path.join(HERE, "requirements.txt")
+CLOUD_REQUIREMENTS = os.path.join(HERE, "requirements-cloud.txt")
 LEAST = (3, 10)  # what moto needs; this script itself runs on 3.9, too
 NEWER = ("python3.13", "python3.12", "python3.11", "python3.10", "python3.14")
 SAM_CLI = "aws-sam-cli==1.170.0"
@@ -67,9 +69,13 @@ def fingerprint(python):
     """Changes with the requirements, with this script and with the Python they are for."""
     digest = hashlib.sha256(("%s %s" % (os.path.realpath(python), sys.version)).encode())
     for path in (REQUIREMENTS, os.path.abspath(__file__)):
-        with open(path, "rb") as file:
-            digest.update(file.read())
+        digest.update(contents(path))
     return digest.hexdigest()
+
+
+def contents(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def paths(directory):
@@ -119,6 +125,7 @@ def make_venv(directory, base, lock):
     import shutil
 
     venv = os.path.join(directory, "venv")
+    remove(cloud_stamp(directory))
     shutil.rmtree(venv, ignore_errors=True)
     say("making a virtual environment with %s" % base)
     run(
@@ -128,32 +135,51 @@ def make_venv(directory, base, lock):
         "If ensurepip is missing: apt-get install python3-venv (Debian, Ubuntu).",
     )
     say("installing moto and what it needs (about 140 MB; half a minute the first time)")
-    pip_hint = (
-        "pip reads its own configuration (PIP_INDEX_URL, pip.conf, proxies): can it reach a package index?"
-    )
-    run(
-        lock,
-        [
-            paths(directory)[0],
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "-r",
-            REQUIREMENTS,
-        ],
-        "pip install",
-        pip_hint,
-    )
+    pip_install(directory, REQUIREMENTS, lock)
     run(
         lock,
         [paths(directory)[0], "-c", "import moto.ec2.models, boto3"],
         "importing moto",
         "Is the Python complete?",
     )
+
+
+def pip_install(directory, requirements, lock):
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
+    run(
+        lock,
+        [paths(directory)[0], "-m", "pip", "install", *options, "-r", requirements],
+        "pip install",
+        "pip reads its own configuration (PIP_INDEX_URL, pip.conf, proxies): can it reach a package index?",
+    )
+
+
+def cloud_stamp(directory):
+    return os.path.join(directory, "prepared-cloud")
+
+
+def remove(path):
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def add_cloud(directory, wanted):
+    """Adds local_cloud's packages to a virtual environment that is ready."""
+    import fcntl
+
+    stamp = cloud_stamp(directory)
+    wanted = hashlib.sha256(wanted.encode() + contents(CLOUD_REQUIREMENTS)).hexdigest()
+    with open(os.path.join(directory, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(stamp) and contents(stamp).decode() == wanted:
+            return
+        say("installing ministack, the SAM translator and what they need (about 40 MB)")
+        pip_install(directory, CLOUD_REQUIREMENTS, lock)
+        check = "import ministack.app, samtranslator.translator.translator"
+        run(lock, [paths(directory)[0], "-c", check], "importing ministack", "Is the Python complete?")
+        with open(stamp + ".new", "w") as file:
+            file.write(wanted)
+        os.replace(stamp + ".new", stamp)
 
 
 def make_rie(directory, lock):
@@ -235,8 +261,7 @@ def prepare(directory):
             fcntl.flock(lock, fcntl.LOCK_EX)
         if is_ready(directory, wanted):
             return result(directory)
-        if os.path.exists(stamp):
-            os.remove(stamp)
+        remove(stamp)
         make_venv(directory, base, lock)
         make_rie(directory, lock)
         with open(stamp + ".new", "w") as file:
@@ -247,11 +272,16 @@ def prepare(directory):
 
 
 def main():
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    options, cloud = sys.argv[1:], sys.argv[2:] == ["--cloud"]
+    if len(options) != 1 + cloud or options[0].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
+    directory = os.path.abspath(options[0])
     try:
-        print(json.dumps(prepare(os.path.abspath(sys.argv[1]))), flush=True)
+        made = prepare(directory)
+        if cloud:
+            add_cloud(directory, fingerprint(interpreter()))
+        print(json.dumps(made), flush=True)
     except (Failed, OSError) as error:
         say(str(error))
         return 1

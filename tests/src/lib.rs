@@ -1,6 +1,7 @@
 //! What the demo, the benchmark and the end-to-end tests stand on: the local AWS, and the built functions under AWS's
 //! Runtime Interface Emulator.
 
+pub mod cloud;
 pub mod lambda;
 pub mod local_aws;
 pub mod machine;

@@ -40,9 +40,23 @@ impl Machine {
     fn prepare_now() -> Result<Self> {
         let binaries = binaries()?;
         let target = binaries.parent().ok_or("the binaries have no folder")?;
-        let (python, rie) = virtual_environment(&target.join("local-aws"))?;
+        let (python, rie) = virtual_environment(&target.join("local-aws"), &[])?;
         build(&["--workspace", "--bins"])?;
         Ok(Self { python, rie, binaries })
+    }
+
+    /// Adds what the local cloud needs to the virtual environment; quick when that is done already. Once per process.
+    ///
+    /// # Errors
+    /// What is missing on this machine, in words.
+    pub fn prepare_cloud(&self) -> Result<()> {
+        static PREPARED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+        let target = self.binaries.parent().ok_or("the binaries have no folder")?;
+        let prepared = PREPARED.get_or_init(|| {
+            let made = virtual_environment(&target.join("local-aws"), &["--cloud"]);
+            made.map(drop).map_err(|err| err.to_string())
+        });
+        prepared.clone().map_err(Into::into)
     }
 
     /// `target/<profile>`, of the program that runs.
@@ -91,11 +105,12 @@ pub fn build(arguments: &[&str]) -> Result<()> {
     if status.success() { Ok(()) } else { Err("the functions do not build, see above".into()) }
 }
 
-fn virtual_environment(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+fn virtual_environment(folder: &Path, options: &[&str]) -> Result<(PathBuf, PathBuf)> {
     let script = project().join("tests/local-aws/prepare.py");
     let output = Command::new("python3")
         .arg(script)
         .arg(folder)
+        .args(options)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

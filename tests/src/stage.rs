@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::cloud::Cloud;
 use crate::lambda::{Lambda, Setup};
 use crate::local_aws::{LocalAws, Place};
 use crate::machine::Machine;
@@ -154,6 +155,14 @@ impl Stage {
     /// When it cannot be read.
     pub fn template(&self, path: &str, parameters: &[(&str, Value)]) -> Result<Template> {
         Template::read(&self.machine, path, parameters)
+    }
+
+    /// What deploys templates, and runs what they make, in front of this local AWS.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn cloud(&self) -> Result<Cloud> {
+        Cloud::start(&self.machine, &self.aws.url, &self.logs.join("cloud"))
     }
 
     /// Makes a customer managed key, and answers its ARN.

@@ -82,8 +82,7 @@ impl Template {
     /// # Errors
     /// When there is no such role, or it cannot be resolved with these parameters.
     pub fn trust(&self, role: &str) -> Result<Value> {
-        let path = format!("/Resources/{role}/Properties/AssumeRolePolicyDocument");
-        self.resolve(self.found(&path)?)
+        self.value(&format!("/Resources/{role}/Properties/AssumeRolePolicyDocument"))
     }
 
     /// The pattern of a function's event rule.
@@ -91,8 +90,15 @@ impl Template {
     /// # Errors
     /// When there is no such rule, or it cannot be resolved with these parameters.
     pub fn event_pattern(&self, function: &str, event: &str) -> Result<Value> {
-        let path = format!("/Resources/{function}/Properties/Events/{event}/Properties/Pattern");
-        self.resolve(self.found(&path)?)
+        self.value(&format!("/Resources/{function}/Properties/Events/{event}/Properties/Pattern"))
+    }
+
+    /// What a JSON pointer points to.
+    ///
+    /// # Errors
+    /// When there is nothing, or it cannot be resolved with these parameters.
+    pub fn value(&self, pointer: &str) -> Result<Value> {
+        self.resolve(self.found(pointer)?)
     }
 
     fn found(&self, pointer: &str) -> Result<&Value> {
@@ -163,7 +169,11 @@ impl Template {
         }
     }
 
-    fn condition(&self, name: &str) -> Result<bool> {
+    /// Whether a condition holds.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be resolved.
+    pub fn condition(&self, name: &str) -> Result<bool> {
         self.holds(self.found(&format!("/Conditions/{name}"))?)
     }
 

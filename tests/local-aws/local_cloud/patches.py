@@ -1,0 +1,134 @@
+"""Where ministack differs from AWS in what snapferry needs. Functions are replaced before it starts."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import eventbridge, iam, lambda_svc, scheduler, stepfunctions
+
+from .control import client
+
+Json = dict[str, Any]
+
+
+def install(aws: str) -> None:
+    stepfunctions._run_distributed_map = distributed_map(stepfunctions._run_distributed_map)
+    stepfunctions._call_lambda = throttled(stepfunctions._call_lambda)
+    stepfunctions._apply_output_path = succeeded(stepfunctions._apply_output_path)
+    eventbridge._invoke_target = filled_in(eventbridge._invoke_target)
+    # EBS's events are put by the tests, with EBS's own source.
+    eventbridge._put_events = functools.partial(eventbridge._put_events, allow_aws_source=True)
+    scheduler._SCHEDULE_TICK_INTERVAL = 0.2
+    credentials = in_its_role(lambda_svc.execution_credentials, aws)
+    lambda_svc.execution_credentials = lambda_runtime.execution_credentials = credentials
+
+
+def distributed_map(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """JSONata in a Distributed Map. ministack has JSONPath only there, and no batches."""
+
+    def run(
+        state: Json, raw_input: Any, effective: Any, iterator: Json, execution: Json, ctx: Json
+    ) -> tuple[Any, str | None]:
+        if stepfunctions._state_query_language(state, ctx) != "JSONata":
+            return plain(state, raw_input, effective, iterator, execution, ctx)
+
+        def value(name: str) -> Any:
+            return stepfunctions._apply_jsonata_template(state[name], raw_input, ctx)
+
+        if "ItemReader" in state:
+            reader = value("ItemReader")
+            items = stepfunctions._read_map_items({**reader, "Parameters": reader["Arguments"]}, {}, ctx)
+        else:
+            items = value("Items") if "Items" in state else raw_input
+        if not isinstance(items, list):
+            raise stepfunctions._ExecutionError("States.QueryEvaluationError", f"Items is no array: {items}")
+        if "ItemSelector" in state:
+            items = [select(state["ItemSelector"], raw_input, ctx, at, item) for at, item in enumerate(items)]
+        if "ItemBatcher" in state:
+            items = batches(value("ItemBatcher"), items)
+        numbers = ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount")
+        inner = {"Type": "Map", "End": True, **{name: value(name) for name in numbers if name in state}}
+        # Its children do not see the variables outside of it.
+        results, _ = plain(inner, items, items, iterator, execution, {**ctx, "variables": {}})
+        output = stepfunctions._apply_jsonata_output(state, raw_input, ctx, result=results, default=results)
+        stepfunctions._apply_state_assign(state, raw_input, ctx, result=results)
+        return output, stepfunctions._next_or_end(state)
+
+    return run
+
+
+def select(template: Any, raw_input: Any, ctx: Json, index: int, item: Any) -> Any:
+    of_item = {**ctx, "Map": {"Item": {"Index": index, "Value": item}}}
+    return stepfunctions._apply_jsonata_template(template, raw_input, of_item)
+
+
+def batches(batcher: Json, items: list[Any]) -> list[Json]:
+    size = int(batcher["MaxItemsPerBatch"])
+    constant = {"BatchInput": batcher["BatchInput"]} if "BatchInput" in batcher else {}
+    return [{**constant, "Items": items[at : at + size]} for at in range(0, len(items), size)]
+
+
+def throttled(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A function at its limit is `Lambda.TooManyRequestsException`, not `Lambda.Unknown`."""
+
+    def run(function: str, event: Any) -> Any:
+        try:
+            return plain(function, event)
+        except stepfunctions._ExecutionError as error:
+            if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+                message = json.loads(error.cause)["message"]
+                raise stepfunctions._ExecutionError("Lambda.TooManyRequestsException", message) from None
+            raise
+
+    return run
+
+
+def succeeded(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """`Output` of a Succeed state."""
+
+    def run(state: Json, data: Any, ctx: Json | None = None) -> Any:
+        if state.get("Type") == "Succeed" and stepfunctions._state_query_language(state, ctx) == "JSONata":
+            return stepfunctions._apply_jsonata_output(state, data, ctx, default=data)
+        return plain(state, data, ctx)
+
+    return run
+
+
+def filled_in(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Scheduler's `<aws.scheduler.…>` in `Input`."""
+
+    def run(target: Json, event: Json, rule: Json, view: Any = None) -> Any:
+        if event.get("Source") == "aws.scheduler" and target.get("Input"):
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event["Time"]))
+            words = {"scheduled-time": at, "schedule-arn": rule["Arn"], "attempt-number": "1"}
+            text = target["Input"]
+            for name, word in words.items():
+                text = text.replace(f"<aws.scheduler.{name}>", word)
+            target = {**target, "Input": text}
+        return plain(target, event, rule, view)
+
+    return run
+
+
+def in_its_role(plain: Callable[..., Any], aws: str) -> Callable[..., Any]:
+    """A function of a stack calls the local AWS in its role, which was made there, too."""
+
+    def credentials(config: Json) -> dict[str, str]:
+        account, _ = lambda_runtime._account_region_from_function_config(config)
+        if config["Role"].rsplit("/", 1)[-1] not in iam._roles:
+            return plain(config)  # made by a test, which gave the name only: the account's root
+        session = client(aws, "sts", account).assume_role(
+            RoleArn=config["Role"], RoleSessionName=config["FunctionName"][:64]
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["SessionToken"],
+        }
+
+    return credentials
