@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod fanout;
 mod faults;
+mod fleet;
 mod full_copies;
 mod instances;
 mod keep;

@@ -9,9 +9,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-use crate::ids::{
-    AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, UnitId, VolumeId,
-};
+use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, UnitId, VolumeId};
 use crate::inventory::{EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume};
 use crate::policy::{LockMode, Tags};
 

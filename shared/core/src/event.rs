@@ -122,7 +122,8 @@ fn list_scopes(event: &Map<String, Value>) -> Result<Option<NonZeroUsize>, Inval
         let number = found.as_u64().filter(|number| (1..=1000).contains(number));
         let number = number.and_then(|number| usize::try_from(number).ok());
         let number = number.and_then(NonZeroUsize::new);
-        number.ok_or_else(|| invalid("/ListScopes", "how many scopes a run takes, 1 to 1000", found))
+        number
+            .ok_or_else(|| invalid("/ListScopes", "how many scopes a run takes, 1 to 1000", found))
     };
     found.map(number).transpose()
 }
@@ -139,8 +140,8 @@ fn listed(
     let unit = |name: &String| {
         let unit = name.parse().map_err(|_| invalid_text("/Listed", WANT, name))?;
         let accounts = strings(units, name, WANT);
-        let accounts =
-            accounts.map_err(|err| InvalidEvent { pointer: format!("/Listed{}", err.pointer), ..err });
+        let accounts = accounts
+            .map_err(|err| InvalidEvent { pointer: format!("/Listed{}", err.pointer), ..err });
         Ok((unit, accounts?.into_iter().collect()))
     };
     units.keys().map(unit).collect::<Result<_, _>>().map(Some)

@@ -361,7 +361,8 @@ mod tests {
         for good in ["r-ab12", "ou-ab12-cd34ef56", "ou-12345678-0123456789abcdef"] {
             assert!(good.parse::<UnitId>().is_ok(), "{good}");
         }
-        for bad in ["r-ab1", "r-AB12", "ou-ab12", "ou-ab12-cd34", "ou-ab12-cd34-ef56", "o-ab12cd34ef"]
+        for bad in
+            ["r-ab1", "r-AB12", "ou-ab12", "ou-ab12-cd34", "ou-ab12-cd34-ef56", "o-ab12cd34ef"]
         {
             assert!(bad.parse::<UnitId>().is_err(), "{bad}");
         }

@@ -10,9 +10,7 @@ use std::num::NonZeroU32;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use crate::ec2::Access;
-use crate::ids::{
-    AccountId, EveryRoleArn, KmsKeyArn, KmsKeyId, Region, RoleArn, UnitId, VolumeId,
-};
+use crate::ids::{AccountId, EveryRoleArn, KmsKeyArn, KmsKeyId, Region, RoleArn, UnitId, VolumeId};
 use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 

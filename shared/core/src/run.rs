@@ -82,18 +82,14 @@ impl Run {
                 )
             })
             .collect();
-        let scopes =
-            self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error)));
+        let scopes = self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error)));
         let units = self
             .unreadable_units
             .iter()
             .map(|it| format!("organizational unit {}: {}", it.unit, Chain(&it.error)));
         let parts = [
             ("InvalidPolicy", texts(self.invalid.iter().map(ToString::to_string))),
-            (
-                "ScopesUnreadable",
-                texts(scopes.chain(units).collect::<Vec<_>>().into_iter()),
-            ),
+            ("ScopesUnreadable", texts(scopes.chain(units).collect::<Vec<_>>().into_iter())),
             ("ActionsFailed", texts(failed.into_iter())),
             ("PlanRefused", texts(self.violations.iter().map(ToString::to_string))),
         ];
@@ -158,7 +154,10 @@ impl Run {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
         if policy.is_none() {
-            metrics.insert("ScopesUnreadable", json!(self.unreadable.len() + self.unreadable_units.len()));
+            metrics.insert(
+                "ScopesUnreadable",
+                json!(self.unreadable.len() + self.unreadable_units.len()),
+            );
             metrics.insert("DeletionsWithheld", json!(self.n_withheld));
         }
         let names: Vec<Value> = metrics

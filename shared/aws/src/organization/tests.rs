@@ -28,10 +28,8 @@ async fn active_accounts_of_all_pages_are_members() {
         account("444444444444", Some("PENDING_CLOSURE")),
         account("555555555555", Some("ACTIVE")),
     ];
-    let script = Script::default().on(
-        ACCOUNTS,
-        [page("Accounts", &first, Some("more")), page("Accounts", &more, None)],
-    );
+    let script = Script::default()
+        .on(ACCOUNTS, [page("Accounts", &first, Some("more")), page("Accounts", &more, None)]);
     let found = script.aws().accounts_in(&unit()).await.unwrap();
     let want = ["111111111111", "222222222222", "555555555555"].map(id);
     assert_eq!(found, want.into());
@@ -65,7 +63,10 @@ async fn what_is_no_list_is_no_list() {
     ] {
         let script = Script::default().on(ACCOUNTS, answers);
         let said = Chain(&script.aws().accounts_in(&unit()).await.unwrap_err()).to_string();
-        assert!(said.starts_with("no answer to ListAccountsForParent") && said.contains(want), "{said}");
+        assert!(
+            said.starts_with("no answer to ListAccountsForParent") && said.contains(want),
+            "{said}"
+        );
     }
 }
 
@@ -86,8 +87,8 @@ async fn what_aws_refuses_says_who_must_act() {
 #[tokio::test]
 async fn throttling_and_resets_are_tried_again() {
     let refusal = json(400, value!({"__type": "TooManyRequestsException", "Message": "slow down"}));
-    let script = Script::default()
-        .on(ACCOUNTS, [refusal, Answer::Reset, page("Accounts", &[], None)]);
+    let script =
+        Script::default().on(ACCOUNTS, [refusal, Answer::Reset, page("Accounts", &[], None)]);
     assert!(script.aws().accounts_in(&unit()).await.unwrap().is_empty());
     assert_eq!(script.sent(ACCOUNTS).len(), 3);
 }

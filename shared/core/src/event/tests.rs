@@ -161,8 +161,14 @@ fn scopes_are_listed_and_a_list_is_given_back() {
     let empty = RotateEvent::parse(&json!({"Listed": {}})).unwrap();
     assert_eq!(empty.listed, Some(BTreeMap::new()));
     for (event, want) in [
-        (json!({"ListScopes": 0}), "/ListScopes: want how many scopes a run takes, 1 to 1000, found 0"),
-        (json!({"ListScopes": true}), "/ListScopes: want how many scopes a run takes, 1 to 1000, found true"),
+        (
+            json!({"ListScopes": 0}),
+            "/ListScopes: want how many scopes a run takes, 1 to 1000, found 0",
+        ),
+        (
+            json!({"ListScopes": true}),
+            "/ListScopes: want how many scopes a run takes, 1 to 1000, found true",
+        ),
         (json!({"Listed": []}), "/Listed: want organizational units with their accounts"),
         (json!({"Listed": {"x": []}}), "/Listed: want organizational units with their accounts"),
         (json!({"Listed": {"r-ab12": ["1"]}}), "/Listed/r-ab12/0: want organizational units"),

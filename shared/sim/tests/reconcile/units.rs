@@ -62,7 +62,10 @@ fn accounts_of(run: &Run) -> Vec<String> {
 fn a_unit_is_all_accounts_in_it_and_below_it() {
     let sim = world();
     let run = rotate(&sim, &[policy("daily", &of_units(&[WORKLOADS]))]);
-    assert_eq!((failure(&run).as_str(), accounts_of(&run)), ("", vec![MEMBER.into(), THIRD.into()]));
+    assert_eq!(
+        (failure(&run).as_str(), accounts_of(&run)),
+        ("", vec![MEMBER.into(), THIRD.into()])
+    );
     let run = rotate(&sim, &[policy("daily", &of_units(&[ROOT, WORKLOADS]))]);
     assert_eq!((failure(&run).as_str(), accounts_of(&run)), ("", vec![OTHER.into()]));
     let calls = sim.take_journal();
@@ -79,7 +82,10 @@ fn accounts_can_be_left_out_and_named_targets_come_first() {
     let own = json!({"RoleArn": role(MEMBER), "Regions": [HOME], "ExternalId": "for-one"});
     targets.as_array_mut().unwrap().push(own);
     let run = rotate(&sim, &[policy("daily", &targets)]);
-    assert_eq!((failure(&run).as_str(), accounts_of(&run)), ("", vec![MEMBER.into(), OTHER.into()]));
+    assert_eq!(
+        (failure(&run).as_str(), accounts_of(&run)),
+        ("", vec![MEMBER.into(), OTHER.into()])
+    );
 }
 
 #[test]
@@ -146,8 +152,7 @@ fn list(sim: &Sim, documents: Documents, per_item: usize) -> Listing {
 fn a_list_is_worked_off_as_one_run_would() {
     let mut wrong = policy("wrong", &json!([]));
     wrong["PolicyDetails"]["Schedules"] = json!([]);
-    let documents =
-        [policy("daily", &of_units(&[ROOT, "ou-ab12-goneforever"])), wrong.clone()];
+    let documents = [policy("daily", &of_units(&[ROOT, "ou-ab12-goneforever"])), wrong.clone()];
     let at_once = world();
     let told = failure(&rotate(&at_once, &documents));
     assert!(told.starts_with("InvalidPolicy: "), "{told}");
@@ -167,8 +172,9 @@ fn a_list_is_worked_off_as_one_run_would() {
         let pause = sim.pause();
         let aws = sim.aws(&vault());
         let limits = limits(&pause);
-        let run =
-            drive(reconcile::rotate(&aws, read(&documents), &event, sim.now(), &limits)).unwrap().unwrap();
+        let run = drive(reconcile::rotate(&aws, read(&documents), &event, sim.now(), &limits))
+            .unwrap()
+            .unwrap();
         assert_eq!(failure(&run), "", "what the list has told is not told again");
     }
     let calls = sim.take_journal();
@@ -190,7 +196,8 @@ fn listing_changes_nothing_and_obeys_scopes() {
     };
     let aws = sim.aws(&vault());
     let one = NonZeroUsize::MIN;
-    let listing = drive(reconcile::list_scopes(&aws, read(&documents), &event, one)).unwrap().unwrap();
+    let listing =
+        drive(reconcile::list_scopes(&aws, read(&documents), &event, one)).unwrap().unwrap();
     assert_eq!(listing.scopes, 1);
     assert_eq!(sim.records().len(), 0);
 }

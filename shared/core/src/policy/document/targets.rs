@@ -48,9 +48,8 @@ fn one(object: &mut Object<'_>, seen: &mut Seen) -> Option<Either> {
     let units = object.optional("OrganizationalUnits", |node| {
         node.list(100, "organizational units", |node| node.id::<UnitId>())
     });
-    let exclude = object.optional("ExcludeAccounts", |node| {
-        node.list(1000, "accounts", |node| node.account())
-    });
+    let exclude = object
+        .optional("ExcludeAccounts", |node| node.list(1000, "accounts", |node| node.account()));
     let external_id = object.optional("ExternalId", |node| parts::external_id(&node));
     match units {
         Some(None) => {

@@ -27,7 +27,8 @@ fn a_target_is_an_account_or_units() {
 
 #[test]
 fn every_rule_of_units() {
-    let role = "want a role ARN with * for the account such as arn:aws:iam::*:role/snapferry-member";
+    let role =
+        "want a role ARN with * for the account such as arn:aws:iam::*:role/snapferry-member";
     let one = json!({ "OrganizationalUnits": [UNIT], "RoleArn": ROLE, "Regions": ["eu-west-1"] });
     let with = |member: &str, value| {
         let mut target = one.clone();
@@ -80,7 +81,9 @@ fn a_unit_is_named_once_in_a_region() {
     let document = with(snapshots(), "/Targets", json!([target, target]));
     assert_eq!(
         wrong(&document),
-        format!("/Targets/1: want unit {UNIT} once in the function's own Region, found it in two targets")
+        format!(
+            "/Targets/1: want unit {UNIT} once in the function's own Region, found it in two targets"
+        )
     );
 }
 
