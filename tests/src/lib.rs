@@ -4,6 +4,7 @@
 pub mod lambda;
 pub mod local_aws;
 pub mod machine;
+pub mod proof;
 pub mod roles;
 pub mod scale;
 pub mod stage;
