@@ -259,10 +259,14 @@ fn collect_statements(resource: &str, value: &Value, found: &mut Vec<String>) {
             found.push(format!("{resource}/{sid}"));
         }
         Value::Object(members) => {
-            members.values().for_each(|member| collect_statements(resource, member, found));
+            for member in members.values() {
+                collect_statements(resource, member, found);
+            }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| collect_statements(resource, item, found));
+            for item in items {
+                collect_statements(resource, item, found);
+            }
         }
         _ => (),
     }
