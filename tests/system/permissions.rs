@@ -1,6 +1,7 @@
 //! The roles' policies as the templates have them: enough for everything that is done, and not enough for more.
 
 mod cases;
+mod conditions;
 mod needed;
 mod refused;
 mod trust;

@@ -60,8 +60,11 @@ def of_keys(call: Call, caller: Caller) -> Iterator[Asked]:
         yield from by_name(call, caller)
     else:
         context = {"kms:CallerAccount": caller.account, "aws:ResourceAccount": key.account_id}
-        granted = {"kms:GrantIsForAWSResource": "false"} if call.action == "CreateGrant" else {}
-        yield f"kms:{call.action}", key.arn, {**context, **granted}
+        if call.action == "CreateGrant":
+            context["kms:GrantIsForAWSResource"] = "false"
+        named = call.params.get("EncryptionContext") or {}
+        context |= {f"kms:EncryptionContext:{name}": value for name, value in named.items()}
+        yield f"kms:{call.action}", key.arn, context
 
 
 def of_parameters(call: Call, caller: Caller) -> Iterator[Asked]:

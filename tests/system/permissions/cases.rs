@@ -4,7 +4,7 @@
 pub(super) type Case = (&'static str, &'static str, &'static str);
 
 /// Of the member role, and of the central function's own role with `ActInOwnAccount`.
-pub(super) const OF_MEMBER: [Case; 56] = [
+pub(super) const OF_MEMBER: [Case; 57] = [
     // What is not ours.
     ("not ours", "ec2 DeleteSnapshot SnapshotId=<others>", ""),
     ("not ours", "ec2 LockSnapshot SnapshotId=<others> LockMode=governance LockDuration=1", ""),
@@ -96,6 +96,7 @@ pub(super) const OF_MEMBER: [Case; 56] = [
         "ec2 CreateTags ResourceId.1=<ours> Tag.1.Key=snapferry:shared-with Tag.1.Value=x Tag.2.Key=x Tag.2.Value=x",
         "",
     ),
+    ("no key is no good key", "ec2 CreateTags ResourceId.1=<ours>", ""),
     (
         "a volume's tag",
         "ec2 CreateTags ResourceId.1=<volume> Tag.1.Key=snapferry:shared-with Tag.1.Value=x",
@@ -164,11 +165,17 @@ pub(super) const OF_MEMBER: [Case; 56] = [
 ];
 
 /// Of the role of the vault's function.
-pub(super) const OF_VAULT: [Case; 41] = [
+pub(super) const OF_VAULT: [Case; 43] = [
     ("no copy of ours", "ec2 DeleteSnapshot SnapshotId=<vaults>", ""),
     (
         "no copy of ours",
         "ec2 LockSnapshot SnapshotId=<vaults> LockMode=governance LockDuration=1",
+        "",
+    ),
+    ("copied by somebody else", "ec2 DeleteSnapshot SnapshotId=<half>", ""),
+    (
+        "copied by somebody else",
+        "ec2 LockSnapshot SnapshotId=<half> LockMode=governance LockDuration=1",
         "",
     ),
     ("taken here, not copied", "ec2 DeleteSnapshot SnapshotId=<taken>", ""),
@@ -252,7 +259,11 @@ pub(super) const OF_VAULT: [Case; 41] = [
     ("nothing is restored", "ec2 CreateVolume SnapshotId=<copy> AvailabilityZone=<zone>", ""),
     ("settings are read only", "ec2 DisableEbsEncryptionByDefault", ""),
     ("not via EC2", "kms Decrypt KeyId=<vault-key> CiphertextBlob=eA==", ""),
-    ("not via Parameter Store", "kms Decrypt KeyId=<policy-key> CiphertextBlob=eA==", ""),
+    (
+        "not via Parameter Store",
+        "kms Decrypt KeyId=<policy-key> CiphertextBlob=eA== EncryptionContext=<of-parameter>",
+        "",
+    ),
     ("not via EC2", "kms GenerateDataKey KeyId=<vault-key> KeySpec=AES_256", ""),
     (
         "not for an AWS resource",
@@ -317,7 +328,11 @@ pub(super) const OF_CENTRAL: [Case; 14] = [
         "ssm GetParametersByPath Path=/snapferry/local/policies/elsewhere/ WithDecryption=true",
         "",
     ),
-    ("not via Parameter Store", "kms Decrypt KeyId=<policy-key> CiphertextBlob=eA==", ""),
+    (
+        "not via Parameter Store",
+        "kms Decrypt KeyId=<policy-key> CiphertextBlob=eA== EncryptionContext=<of-parameter>",
+        "",
+    ),
     (
         "policies are read only",
         "ssm PutParameter Name=/snapferry/local/policies/x Value=x Type=String",

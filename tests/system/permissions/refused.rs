@@ -18,20 +18,20 @@ const STRANGER: &str = "555555555555";
 const VAULT_READER: &str = "snapferry-vault-reader";
 
 /// A session of a role that has the policies of the templates.
-struct Role {
-    account: &'static str,
-    name: &'static str,
-    /// Of the template's role or policy.
-    logical_id: &'static str,
-    policy: Value,
+pub(super) struct Role {
+    pub(super) account: &'static str,
+    pub(super) name: &'static str,
+    /// Of the template's role or policy, whose this is.
+    pub(super) logical_id: &'static str,
+    pub(super) policy: Value,
     session: String,
 }
 
 /// Accounts with something of everybody's, and the names that cases have for that.
-struct World {
-    stage: Stage,
+pub(super) struct World {
+    pub(super) stage: Stage,
     names: BTreeMap<&'static str, String>,
-    roles: Vec<Role>,
+    pub(super) roles: Vec<Role>,
 }
 
 fn iam(account: &str, name: &str) -> String {
@@ -53,8 +53,8 @@ pub(super) fn everything(but: &[Value]) -> Value {
 }
 
 impl World {
-    fn new() -> Result<Self> {
-        let stage = stage("forbidden")?;
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let stage = stage(name)?;
         for (account, name) in [(MEMBER.account, "admin"), (VAULT, "admin"), (STRANGER, READER)] {
             stage.create_role(account, name, &anybody())?;
         }
@@ -101,7 +101,9 @@ impl World {
         };
         let of_central = assume(VAULT, &iam(VAULT, "central"))?;
         let of_copies = assume(VAULT, &vault_role())?;
-        let looks = json!({"Statement": []});
+        let tags = "functions/copy-shared-snapshots/source-reader-role.yaml";
+        let of_source_reader = stage.template(tags, &[])?.policy("SourceReaderRole")?;
+        let of_vault_reader = stage.template(path, &[])?.policy("VaultReaderRole")?;
         for (account, name, logical_id, policy, session) in [
             (
                 MEMBER.account,
@@ -114,21 +116,21 @@ impl World {
                 MEMBER.account,
                 "own",
                 "RotateSnapshotsOwnAccountPolicy",
-                own,
+                more,
                 assume(MEMBER.account, &iam(MEMBER.account, "own"))?,
             ),
             (
                 VAULT,
                 VAULT_READER,
                 "VaultReaderRole",
-                looks.clone(),
+                of_vault_reader,
                 assume(&of_central, &iam(VAULT, VAULT_READER))?,
             ),
             (
                 MEMBER.account,
                 READER,
                 "SourceReaderRole",
-                looks,
+                of_source_reader,
                 assume(&of_copies, &reader(MEMBER.account))?,
             ),
             (VAULT, "central", "RotateSnapshotsRole", central, of_central),
@@ -140,7 +142,7 @@ impl World {
     }
 
     /// What the call is answered. `dry`: EC2 only says whether it would do it.
-    fn call(&self, role: &Role, call: &str, dry: bool) -> String {
+    pub(super) fn call(&self, role: &Role, call: &str, dry: bool) -> String {
         let text =
             call.replace("<share>", "ec2 ModifySnapshotAttribute Attribute=createVolumePermission");
         let text = text.replace(
@@ -186,11 +188,12 @@ impl World {
     }
 }
 
-/// Members of a JSON call: lists and booleans as such, all else as text.
+/// Members of a JSON call: what is JSON as such, but numbers and what is empty, which are text as all else.
 fn body(members: &[(&str, &str)]) -> Value {
     let members = members.iter().map(|(name, value)| {
-        let json =
-            serde_json::from_str(value).ok().filter(|it: &Value| it.is_array() || it.is_boolean());
+        let json = serde_json::from_str(value)
+            .ok()
+            .filter(|it: &Value| !it.is_number() && *it != json!({}));
         ((*name).to_owned(), json.unwrap_or_else(|| json!(value)))
     });
     Value::Object(members.collect::<Map<_, _>>())
@@ -229,6 +232,7 @@ fn names(stage: &Stage) -> Result<BTreeMap<&'static str, String>> {
     }
     let copy = and(&ours, &["snapferry:source-snapshot"]);
     let policy_key = stage.key(vault())?;
+    let of_parameter = format!("arn:aws:ssm:{HOME}:{VAULT}:parameter{POLICIES}x");
     let other_key = stage.key(vault())?;
     let parameter = json!({"Name": format!("{POLICIES}elsewhere/x"), "Type": "SecureString",
                            "KeyId": other_key, "Value": "{}"});
@@ -253,11 +257,13 @@ fn names(stage: &Stage) -> Result<BTreeMap<&'static str, String>> {
         ("vault-volume", vault_volume),
         ("vaults", vaults),
         ("taken", snapshot(vault(), ours)?.1),
+        ("half", snapshot(vault(), json!({"snapferry:source-snapshot": "x"}))?.1),
         ("copy", snapshot(vault(), copy.clone())?.1),
         ("recovery", snapshot(vault(), and(&copy, &["aws:backup:source-resource"]))?.1),
         ("key", stage.key(MEMBER)?),
         ("vault-key", stage.key(vault())?),
         ("policy-key", policy_key),
+        ("of-parameter", json!({"PARAMETER_ARN": of_parameter}).to_string()),
         ("admin", iam(MEMBER.account, "admin")),
         ("vault-admin", iam(VAULT, "admin")),
         ("member-role", role_arn(MEMBER.account)),
@@ -265,7 +271,7 @@ fn names(stage: &Stage) -> Result<BTreeMap<&'static str, String>> {
     ]))
 }
 
-fn cases(logical_id: &str) -> &'static [Case] {
+pub(super) fn cases(logical_id: &str) -> &'static [Case] {
     match logical_id {
         "MemberRole" | "RotateSnapshotsOwnAccountPolicy" => &OF_MEMBER,
         "RotateSnapshotsRole" => &OF_CENTRAL,
@@ -274,11 +280,11 @@ fn cases(logical_id: &str) -> &'static [Case] {
     }
 }
 
-const REFUSAL: &str = "is not authorized to perform: ";
+pub(super) const REFUSAL: &str = "is not authorized to perform: ";
 
 #[test]
 fn the_roles_may_do_nothing_else() -> Result<()> {
-    let world = World::new()?;
+    let world = World::new("forbidden")?;
     let before = world.stage.aws.snapshots()?;
     for role in &world.roles {
         for (why, call, _) in cases(role.logical_id) {
@@ -297,6 +303,8 @@ fn the_roles_may_do_nothing_else() -> Result<()> {
             let answer = world.call(role, call, true);
             assert!(!answer.contains(REFUSAL), "{}, {why}: {call}: {answer}", role.logical_id);
         }
+        let mut sids: BTreeSet<&str> = cases(role.logical_id).iter().map(|case| case.2).collect();
+        sids.remove("");
         for statement in role.policy["Statement"].as_array().into_iter().flatten() {
             let sid = statement["Sid"].as_str().unwrap_or_default();
             let actions = statement["Action"].to_string();
@@ -312,8 +320,10 @@ fn the_roles_may_do_nothing_else() -> Result<()> {
                 let answer = world.call(role, call, true);
                 assert!(answer.contains(REFUSAL), "{sid} alone, {why}: {call}: {answer}");
             }
+            sids.remove(sid);
             denies.insert(format!("{}/{sid}", role.logical_id));
         }
+        assert!(sids.is_empty(), "{} has no such Deny: {sids:?}", role.logical_id);
     }
     world.stage.deployed_with([("ActInOwnAccount", json!("true"))]);
     let written = world.stage.prove()?.statements.into_iter().filter(|(_, it)| !it.allows);
