@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
 use crate::Result;
 use crate::machine::{Machine, project};
+use crate::stage::HOME;
 
 /// Prints a template as JSON: `!Sub x` as `{"Fn::Sub": x}`, and so on.
 const TO_JSON: &str = r#"
@@ -31,12 +33,23 @@ json.dump(yaml.load(open(sys.argv[1]), Loader), sys.stdout, default=str)
 /// A template with values for its parameters, pseudo parameters included. Others have their defaults.
 #[derive(Debug)]
 pub struct Template {
-    text: Value,
+    text: Arc<Value>,
     parameters: BTreeMap<String, Value>,
 }
 
-/// What the local AWS asks roles for; the rest need not be understood here.
-const ASKED: [&str; 3] = ["\"ec2:", "\"kms:", "\"sts:"];
+/// The templates that this process has read.
+static TEXTS: Mutex<BTreeMap<String, Arc<Value>>> = Mutex::new(BTreeMap::new());
+
+/// What the functions ask AWS for. The rest need not be understood here: `AWS`'s own services ask for it.
+const ASKED: [&str; 5] = ["\"ec2:", "\"kms:", "\"organizations:", "\"ssm:", "\"sts:"];
+
+/// Pseudo parameters, where nothing else is given.
+const PSEUDO: [(&str, &str); 3] =
+    [("AWS::Partition", "aws"), ("AWS::Region", HOME), ("AWS::StackName", STACK)];
+/// The stack of the functions.
+pub const STACK: &str = "local";
+/// Where they read their policies.
+pub const POLICIES: &str = "/snapferry/local/policies/";
 
 impl Template {
     /// Reads the template at `path` of the project.
@@ -44,37 +57,70 @@ impl Template {
     /// # Errors
     /// When it is no YAML.
     pub fn read(machine: &Machine, path: &str, parameters: &[(&str, Value)]) -> Result<Self> {
+        let known = TEXTS.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let text = known.map_or_else(|| Self::text(machine, path), Ok)?;
+        let pseudo = PSEUDO.map(|(name, value)| (name.to_owned(), json!(value)));
+        let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Ok(Self { text, parameters: pseudo.into_iter().chain(given).collect() })
+    }
+
+    fn text(machine: &Machine, path: &str) -> Result<Arc<Value>> {
         let output = Command::new(&machine.python)
             .args(["-c", TO_JSON])
             .arg(project().join(path))
             .stderr(Stdio::inherit())
             .output()?;
-        let text = serde_json::from_slice(&output.stdout)?;
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let mut parameters: BTreeMap<_, _> = parameters.collect();
-        parameters.entry("AWS::Partition".to_owned()).or_insert(json!("aws"));
-        Ok(Self { text, parameters })
+        let text = Arc::new(serde_json::from_slice::<Value>(&output.stdout)?);
+        let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.insert(path.to_owned(), Arc::clone(&text));
+        Ok(text)
     }
 
-    /// The statements about EC2, keys and other roles in the inline policies of a role, as one policy document.
+    /// What a role's inline policies, or a policy, say about what the functions ask for, as one policy document.
     ///
     /// # Errors
-    /// When there is no such role, or one of the statements cannot be resolved with these parameters.
-    pub fn policy(&self, role: &str) -> Result<Value> {
-        let policies = self.found(&format!("/Resources/{role}/Properties/Policies"))?;
-        let statements = policies.as_array().into_iter().flatten();
-        let statements = statements
+    /// When there is no such role or policy, or one of the statements cannot be resolved with these parameters.
+    pub fn policy(&self, name: &str) -> Result<Value> {
+        let properties = self.found(&format!("/Resources/{name}/Properties"))?;
+        let inline = properties.get("Policies").and_then(Value::as_array).into_iter().flatten();
+        let statements = inline
+            .chain([properties])
             .filter_map(|policy| policy.pointer("/PolicyDocument/Statement")?.as_array())
             .flatten();
-        let asked = statements.filter(|statement| {
+        let mut asked = Vec::new();
+        for statement in statements {
+            let statement = self.chosen(statement)?;
             let actions = statement.get("Action").map(ToString::to_string).unwrap_or_default();
-            ASKED.iter().any(|service| actions.contains(service))
-        });
-        let statements = asked.map(|it| self.resolve(it)).collect::<Result<Vec<_>>>()?;
-        if statements.is_empty() {
-            return Err(format!("{role} says nothing about EC2").into());
+            if ASKED.iter().any(|service| actions.contains(service)) {
+                asked.push(self.resolve(statement)?);
+            }
         }
-        Ok(json!({"Version": "2012-10-17", "Statement": statements}))
+        if asked.is_empty() {
+            return Err(format!("{name} says nothing about what the functions do").into());
+        }
+        Ok(json!({"Version": "2012-10-17", "Statement": asked}))
+    }
+
+    /// The branch of an `Fn::If` that holds; of everything else itself.
+    fn chosen<'a>(&self, value: &'a Value) -> Result<&'a Value> {
+        match value.get("Fn::If").and_then(Value::as_array).map(Vec::as_slice) {
+            Some([condition, then, otherwise]) => {
+                let holds = self.condition(condition.as_str().unwrap_or_default())?;
+                self.chosen(if holds { then } else { otherwise })
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Every statement of every policy that is written here, as `<resource>/<Sid>`, whatever the conditions.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let resources = self.text.get("Resources").and_then(Value::as_object);
+        let mut found = Vec::new();
+        for (name, resource) in resources.into_iter().flatten() {
+            collect_statements(name, resource, &mut found);
+        }
+        found
     }
 
     /// Who may assume a role, as a policy document.
@@ -212,6 +258,27 @@ impl Template {
             result.push_str(rest);
         }
         Ok(result)
+    }
+}
+
+/// Whatever has an `Effect` is a statement.
+fn collect_statements(resource: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) if members.contains_key("Effect") => {
+            let sid = members.get("Sid").and_then(Value::as_str).unwrap_or("without a Sid");
+            found.push(format!("{resource}/{sid}"));
+        }
+        Value::Object(members) => {
+            for member in members.values() {
+                collect_statements(resource, member, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_statements(resource, item, found);
+            }
+        }
+        _ => (),
     }
 }
 

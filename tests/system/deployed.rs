@@ -47,15 +47,11 @@ impl Deployed {
             (CENTRAL, CENTRAL_ROLE, "RotateSnapshotsRole"),
             (VAULT, VAULT_ROLE, "CopySharedSnapshotsRole"),
         ] {
-            let sources = json!([MEMBER.account, "444444444444"]);
-            let parameters = [("AWS::AccountId", json!(account)), ("SourceAccounts", sources)];
-            let policy = deployed.stage.template("template.yaml", &parameters)?;
-            // Lambda is trusted there; here it is the account, whose root stands for Lambda.
-            let trust = json!({"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole",
-            }]});
-            deployed.stage.create_role(account, name, &trust)?;
-            deployed.stage.put_policy(account, name, &policy.policy(logical_id)?)?;
+            let sources = ("SourceAccounts", json!([MEMBER.account, "444444444444"]));
+            let parameters = [("AWS::AccountId", json!(account)), sources.clone()];
+            let template = deployed.stage.template("template.yaml", &parameters)?;
+            deployed.stage.function_role(account, name, &template.policy(logical_id)?)?;
+            deployed.stage.deployed_with([sources, ("VaultAccounts", json!([VAULT]))]);
         }
         deployed.make_role(MEMBER.account, MEMBER_TEMPLATE, "MemberRole")?;
         let knobs = json!({"identity_policies": true, "key_policies": true});
@@ -82,12 +78,7 @@ impl Deployed {
             };
             parameters.push((name.as_str(), value));
         }
-        parameters.push(("AWS::AccountId", json!(account)));
-        let template = self.stage.template(path, &parameters)?;
-        let name = template.parameter(&format!("{logical_id}Name"))?;
-        let name = name.as_str().unwrap_or_default();
-        self.stage.create_role(account, name, &template.trust(logical_id)?)?;
-        self.stage.put_policy(account, name, &template.policy(logical_id)?)
+        self.stage.deploy_role(account, path, logical_id, &parameters)
     }
 
     /// The policy of the member role, as the template has it.

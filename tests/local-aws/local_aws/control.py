@@ -16,6 +16,7 @@ from .errors import AwsError
 from .events import HISTORY, emit
 from .functions import FUNCTIONS
 from .outside import Body, Wrong
+from .proof import RECORD, prove
 from .world import DELAYS, KNOBS, LOCK, TIMERS, reset
 
 PREFIX = "/local-aws/"
@@ -55,6 +56,7 @@ def forget_everything(body: Body, query: dict[str, str]) -> Body:
         FUNCTIONS.reset()
         FAULTS.clear()
         LOG.clear()
+        RECORD.clear()
         HISTORY.clear()
         JOBS.clear()
         organizations.forget()
@@ -147,6 +149,10 @@ def clear_calls(body: Body, query: dict[str, str]) -> Body:
     return {}
 
 
+def prove_policies(body: Body, query: dict[str, str]) -> Body:
+    return prove(body["policies"], body["actors"])
+
+
 def get_faults(body: Body, query: dict[str, str]) -> Body:
     if query.get("wait") not in (None, "held"):
         raise Wrong("wait: held")
@@ -235,6 +241,7 @@ ROUTES: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
     ("GET", "calls"): get_calls,
     ("GET", "calls/counts"): get_counts,
     ("DELETE", "calls"): clear_calls,
+    ("POST", "proof"): prove_policies,
     ("GET", "faults"): get_faults,
     ("POST", "faults"): add_faults,
     ("DELETE", "faults"): clear_faults,
