@@ -95,11 +95,28 @@ impl Template {
         self.resolve(self.found(&path)?)
     }
 
+    /// The properties of each resource of a type, by logical id; only of those that these parameters make.
+    ///
+    /// # Errors
+    /// When they cannot be resolved with these parameters.
+    pub fn resources(&self, kind: &str) -> Result<BTreeMap<String, Value>> {
+        let all = self.found("/Resources")?.as_object().into_iter().flatten();
+        let mut found = BTreeMap::new();
+        for (name, resource) in all.filter(|(_, it)| it.get("Type") == Some(&json!(kind))) {
+            let condition = resource.get("Condition").and_then(Value::as_str);
+            if condition.map_or(Ok(true), |it| self.condition(it))? {
+                let properties = resource.get("Properties").unwrap_or(&Value::Null);
+                found.insert(name.clone(), self.resolve(properties)?);
+            }
+        }
+        Ok(found)
+    }
+
     fn found(&self, pointer: &str) -> Result<&Value> {
         self.text.pointer(pointer).ok_or_else(|| format!("the template has no {pointer}").into())
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter, or what stands for a resource (`Name`) or one of its attributes (`Name.Arn`).
     ///
     /// # Errors
     /// When it has none.
@@ -141,6 +158,7 @@ impl Template {
     fn function(&self, name: &str, argument: &Value) -> Result<Value> {
         let list: &[Value] = argument.as_array().map_or(&[], Vec::as_slice);
         match (name, list) {
+            ("Fn::GetAtt", []) => self.parameter(argument.as_str().unwrap_or_default()),
             ("Fn::Sub", []) => Ok(self.substitute(argument, &Map::new())?.into()),
             ("Fn::Sub", [text, Value::Object(variables)]) => {
                 Ok(self.substitute(text, variables)?.into())

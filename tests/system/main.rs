@@ -10,6 +10,7 @@ mod attack;
 mod common;
 mod copied_tags;
 mod copying;
+mod dashboard;
 mod default_policies;
 mod deliveries;
 mod deployed;
