@@ -112,6 +112,41 @@ impl Template {
         Ok(found)
     }
 
+    /// The value of an output.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be resolved with these parameters.
+    pub fn output(&self, name: &str) -> Result<Value> {
+        self.resolve(self.found(&format!("/Outputs/{name}/Value"))?)
+    }
+
+    /// The names of its parameters; `true`: with a default.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn declared(&self) -> Result<BTreeMap<String, bool>> {
+        let all = self.found("/Parameters")?.as_object().into_iter().flatten();
+        Ok(all.map(|(name, it)| (name.clone(), it.get("Default").is_some())).collect())
+    }
+
+    /// What CloudFormation would say of these values together, before it begins.
+    ///
+    /// # Errors
+    /// When its rules are more than is understood here.
+    pub fn refused(&self) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for rule in self.found("/Rules")?.as_object().into_iter().flatten().map(|(_, it)| it) {
+            if rule.get("RuleCondition").map_or(Ok(true), |it| self.holds(it))? {
+                for assertion in rule["Assertions"].as_array().into_iter().flatten() {
+                    if !self.holds(&assertion["Assert"])? {
+                        said.extend(assertion["AssertDescription"].as_str().map(str::to_owned));
+                    }
+                }
+            }
+        }
+        Ok(said)
+    }
+
     fn found(&self, pointer: &str) -> Result<&Value> {
         self.text.pointer(pointer).ok_or_else(|| format!("the template has no {pointer}").into())
     }
@@ -172,6 +207,10 @@ impl Template {
                 let item = self.resolve(from)?.get(index).cloned();
                 item.ok_or_else(|| format!("{from} has no item {index}").into())
             }
+            ("Fn::Join", [between, list]) => {
+                let list = members_of(&self.resolve(list)?);
+                Ok(list.join(between.as_str().unwrap_or_default()).into())
+            }
             ("Fn::Split", [at, text]) => {
                 let text = self.resolve(text)?;
                 let (text, at) = (text.as_str().unwrap_or_default(), at.as_str().unwrap_or(","));
@@ -193,6 +232,10 @@ impl Template {
             (Some(("Fn::Not", _)), [inner]) => Ok(!self.holds(inner)?),
             (Some(("Fn::Equals", _)), [one, other]) => {
                 Ok(self.resolve(one)? == self.resolve(other)?)
+            }
+            (Some(("Fn::EachMemberEquals", _)), [list, value]) => {
+                let value = self.resolve(value)?;
+                Ok(members_of(&self.resolve(list)?).iter().all(|it| value == it.as_str()))
             }
             (Some(("Fn::Or", _)), any) => {
                 any.iter().try_fold(false, |or, it| Ok(or | self.holds(it)?))
@@ -220,6 +263,14 @@ impl Template {
             result.push_str(rest);
         }
         Ok(result)
+    }
+}
+
+/// Of a list, or of the text that stands for one.
+fn members_of(list: &Value) -> Vec<String> {
+    match list {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        text => text.as_str().unwrap_or_default().split(',').map(str::to_owned).collect(),
     }
 }
 

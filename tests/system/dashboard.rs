@@ -331,7 +331,7 @@ fn check_structure(body: &Value) -> Result<String> {
         assert!(properties["title"].is_string(), "{widget}");
         match widget["type"].as_str() {
             Some("alarm") => {
-                assert!(properties["alarms"].as_array().is_some_and(|it| !it.is_empty()))
+                assert!(properties["alarms"].as_array().is_some_and(|it| !it.is_empty()));
             }
             Some("log") => {
                 assert_eq!(

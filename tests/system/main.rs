@@ -28,6 +28,7 @@ mod main_job;
 mod permissions;
 mod presign;
 mod protection;
+mod regions;
 mod rescue;
 mod rotation;
 mod scale;
