@@ -112,6 +112,14 @@ impl Template {
         Ok(found)
     }
 
+    /// The properties of a resource, whether or not it is there with these parameters.
+    ///
+    /// # Errors
+    /// When there is none, or they cannot be resolved with these parameters.
+    pub fn resource(&self, name: &str) -> Result<Value> {
+        self.resolve(self.found(&format!("/Resources/{name}/Properties"))?)
+    }
+
     /// The value of an output.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! Three accounts as README deploys them, with the policies of `events/policies`: roles from the templates, keys with the
-//! statement that README gives. What they do not allow is refused.
+//! statements that the vault's stack tells. What they do not allow is refused.
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;

@@ -204,6 +204,11 @@ fn stack_sets_give_their_templates_what_these_take() -> Result<()> {
     };
     assert_eq!(member("VaultAccounts"), Some(json!(format!("{VAULT},{}", MEMBERS[1]))));
     assert_eq!(member("ExternalId"), Some(json!("secret")));
+    let sends = template.resource("EventForwardingRole")?;
+    let sends = &sends["Policies"][0]["PolicyDocument"]["Statement"];
+    let to = json!({"Sid": "PutEventsHere", "Effect": "Allow", "Action": "events:PutEvents", "Resource": bus()});
+    assert_eq!(*sends, json!([to]), "to that bus, and nowhere else");
+    assert_eq!(sets["Regions"]["Parameters"][0]["ParameterValue"], bus());
     let groups = &sets["Regions"]["StackInstancesGroup"][0];
     assert_eq!(groups["Regions"], json!([HOME, "eu-west-1"]));
     assert_eq!(groups["DeploymentTargets"]["Accounts"], json!([VAULT]));
