@@ -147,11 +147,71 @@ impl Template {
         self.resolve(self.found(pointer)?)
     }
 
+    /// The properties of each resource of a type, by logical id; only of those that these parameters make.
+    ///
+    /// # Errors
+    /// When they cannot be resolved with these parameters.
+    pub fn resources(&self, kind: &str) -> Result<BTreeMap<String, Value>> {
+        let all = self.found("/Resources")?.as_object().into_iter().flatten();
+        let mut found = BTreeMap::new();
+        for (name, resource) in all.filter(|(_, it)| it.get("Type") == Some(&json!(kind))) {
+            let condition = resource.get("Condition").and_then(Value::as_str);
+            if condition.map_or(Ok(true), |it| self.condition(it))? {
+                let properties = resource.get("Properties").unwrap_or(&Value::Null);
+                found.insert(name.clone(), self.resolve(properties)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The properties of a resource, whether or not it is there with these parameters.
+    ///
+    /// # Errors
+    /// When there is none, or they cannot be resolved with these parameters.
+    pub fn resource(&self, name: &str) -> Result<Value> {
+        self.value(&format!("/Resources/{name}/Properties"))
+    }
+
+    /// The value of an output.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be resolved with these parameters.
+    pub fn output(&self, name: &str) -> Result<Value> {
+        self.value(&format!("/Outputs/{name}/Value"))
+    }
+
+    /// The names of its parameters; `true`: with a default.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn declared(&self) -> Result<BTreeMap<String, bool>> {
+        let all = self.found("/Parameters")?.as_object().into_iter().flatten();
+        Ok(all.map(|(name, it)| (name.clone(), it.get("Default").is_some())).collect())
+    }
+
+    /// What CloudFormation would say of these values together, before it begins.
+    ///
+    /// # Errors
+    /// When its rules are more than is understood here.
+    pub fn refused(&self) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for rule in self.found("/Rules")?.as_object().into_iter().flatten().map(|(_, it)| it) {
+            if rule.get("RuleCondition").map_or(Ok(true), |it| self.holds(it))? {
+                for assertion in rule["Assertions"].as_array().into_iter().flatten() {
+                    if !self.holds(&assertion["Assert"])? {
+                        said.extend(assertion["AssertDescription"].as_str().map(str::to_owned));
+                    }
+                }
+            }
+        }
+        Ok(said)
+    }
+
     fn found(&self, pointer: &str) -> Result<&Value> {
         self.text.pointer(pointer).ok_or_else(|| format!("the template has no {pointer}").into())
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter, or what stands for a resource (`Name`) or one of its attributes (`Name.Arn`).
     ///
     /// # Errors
     /// When it has none.
@@ -193,6 +253,7 @@ impl Template {
     fn function(&self, name: &str, argument: &Value) -> Result<Value> {
         let list: &[Value] = argument.as_array().map_or(&[], Vec::as_slice);
         match (name, list) {
+            ("Fn::GetAtt", []) => self.parameter(argument.as_str().unwrap_or_default()),
             ("Fn::Sub", []) => Ok(self.substitute(argument, &Map::new())?.into()),
             ("Fn::Sub", [text, Value::Object(variables)]) => {
                 Ok(self.substitute(text, variables)?.into())
@@ -205,6 +266,10 @@ impl Template {
                 let index = usize::try_from(index.as_u64().unwrap_or(u64::MAX))?;
                 let item = self.resolve(from)?.get(index).cloned();
                 item.ok_or_else(|| format!("{from} has no item {index}").into())
+            }
+            ("Fn::Join", [between, list]) => {
+                let list = members_of(&self.resolve(list)?);
+                Ok(list.join(between.as_str().unwrap_or_default()).into())
             }
             ("Fn::Split", [at, text]) => {
                 let text = self.resolve(text)?;
@@ -231,6 +296,10 @@ impl Template {
             (Some(("Fn::Not", _)), [inner]) => Ok(!self.holds(inner)?),
             (Some(("Fn::Equals", _)), [one, other]) => {
                 Ok(self.resolve(one)? == self.resolve(other)?)
+            }
+            (Some(("Fn::EachMemberEquals", _)), [list, value]) => {
+                let value = self.resolve(value)?;
+                Ok(members_of(&self.resolve(list)?).iter().all(|it| value == it.as_str()))
             }
             (Some(("Fn::Or", _)), any) => {
                 any.iter().try_fold(false, |or, it| Ok(or | self.holds(it)?))
@@ -279,6 +348,14 @@ fn collect_statements(resource: &str, value: &Value, found: &mut Vec<String>) {
             }
         }
         _ => (),
+    }
+}
+
+/// Of a list, or of the text that stands for one.
+fn members_of(list: &Value) -> Vec<String> {
+    match list {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        text => text.as_str().unwrap_or_default().split(',').map(str::to_owned).collect(),
     }
 }
 

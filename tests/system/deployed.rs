@@ -1,5 +1,5 @@
 //! Three accounts as README deploys them, with the policies of `events/policies`: roles from the templates, keys with the
-//! statement that README gives. What they do not allow is refused.
+//! statements that the vault's stack tells. What they do not allow is refused.
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
@@ -88,12 +88,11 @@ impl Deployed {
         self.stage.template(MEMBER_TEMPLATE, &parameters)?.policy("MemberRole")
     }
 
-    /// A key of the member account that the vault may use, by README's statement.
+    /// A key of the member account that the vault may use, by the output of its stack.
     pub(crate) fn shareable_key(&self) -> Result<String> {
-        let mut vaults: Value = serde_json::from_str(&readme_json("VaultCopiesSnapshots")?)?;
-        vaults["Principal"]["AWS"] = json!(role(VAULT, VAULT_ROLE));
         let key = self.stage.key(MEMBER)?;
-        put_key_policy(&self.stage.aws, MEMBER, &key, &[vaults])?;
+        let statements = source_key_statements(&self.stage, &role(VAULT, VAULT_ROLE))?;
+        put_key_policy(&self.stage.aws, MEMBER, &key, &statements)?;
         Ok(key)
     }
 
@@ -166,6 +165,14 @@ impl Deployed {
         assert!(only_looked(aws)?, "{:?}", calls(aws)?);
         Ok(())
     }
+}
+
+/// The output of the vault's stack that is to be pasted into policies of source keys.
+pub(crate) fn source_key_statements(stage: &Stage, role: &str) -> Result<Vec<Value>> {
+    let parameters = [("CopySharedSnapshotsRole.Arn", json!(role))];
+    let output =
+        stage.template("template.yaml", &parameters)?.output("SourceKeyPolicyStatement")?;
+    Ok(serde_json::from_str(output.as_str().unwrap_or_default())?)
 }
 
 /// Nobody was refused anything since the record was cleared.

@@ -176,6 +176,7 @@ impl Invocation<'_> {
             for line in run.metrics(&self.function.name, policies, now.as_millisecond()) {
                 println!("{line}"); // EMF: a line of the log that is nothing but this JSON
             }
+            log_least_protected(&run);
         }
         let count = |name: &str| run.report.counts.get(name).copied().unwrap_or(0);
         info!(
@@ -208,6 +209,21 @@ impl Invocation<'_> {
                 Err(failure)
             }
         }
+    }
+}
+
+fn log_least_protected(run: &Run) {
+    for worst in run.least_protected() {
+        info!(
+            account = %worst.line.account,
+            region = %worst.line.region,
+            policy = worst.line.policy,
+            volume_id = %worst.line.volume_id,
+            age_minutes = worst.age_minutes,
+            newest_completed = worst.line.newest_completed,
+            reason = worst.reason,
+            "least protected"
+        );
     }
 }
 

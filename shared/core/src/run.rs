@@ -1,6 +1,7 @@
 //! What a whole invocation came to: the report, and everything that somebody has to act on.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::audit::Violation;
 use crate::chain::{Chain, one_line};
 use crate::observe::{Unreadable, UnreadableUnit};
 use crate::policy::document::InvalidPolicy;
-use crate::report::{OutcomeName, Report};
+use crate::report::{CoverageLine, OutcomeName, Report};
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,23 @@ pub struct Failure {
 
 /// So many failed objects are named in the message; the log has them all.
 const NAMED: usize = 20;
+
+/// So many of the least protected volumes of a run go to the log, of however many there are.
+const LEAST_PROTECTED: usize = 20;
+
+/// What brings a volume its next snapshot or copy, where the report tells of a volume. (A set's line is of an instance.)
+const PROTECTS: [&str; 2] = ["CreateSnapshot", "CopySnapshot"];
+
+/// One of the least protected volumes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeastProtected<'a> {
+    /// The volume, where its snapshots or copies are, and who wants it.
+    pub line: &'a CoverageLine,
+    /// The age of its newest good one, or for how long it has waited for its first.
+    pub age_minutes: i64,
+    /// What keeps it from its next, where this run knows.
+    pub reason: Option<&'a str>,
+}
 
 impl Run {
     /// One of many runs of the same list: what the list has told already is not told again, and the answer is to be
@@ -119,6 +137,45 @@ impl Run {
         let mut lines = vec![self.metric_line(function, None, now_ms)];
         lines.extend(names.iter().map(|name| self.metric_line(function, Some(name), now_ms)));
         lines
+    }
+
+    /// The worst volumes of a run, the worst one of each policy before all others, so that no policy hides another.
+    #[must_use]
+    pub fn least_protected(&self) -> Vec<LeastProtected<'_>> {
+        let wanted = self.report.coverage.iter();
+        let mut wanted: Vec<_> =
+            wanted.filter_map(|line| Some((line.unprotected_minutes?, line))).collect();
+        wanted.sort_by_key(|(age, line)| {
+            (Reverse(*age), &line.account, &line.region, &line.volume_id)
+        });
+        let mut policies = BTreeSet::new();
+        let (mut worst, others): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(_, line)| policies.insert(&line.policy));
+        worst.extend(others);
+        worst.truncate(LEAST_PROTECTED);
+        let told = |(age_minutes, line)| LeastProtected {
+            line,
+            age_minutes,
+            reason: self.hindrance(line),
+        };
+        worst.into_iter().map(told).collect()
+    }
+
+    fn hindrance(&self, line: &CoverageLine) -> Option<&str> {
+        let mut actions = self.report.actions.iter().filter(|it| {
+            PROTECTS.contains(&it.action)
+                && it.policy == line.policy
+                && it.account == line.account
+                && it.volume_id.as_ref() == Some(&line.volume_id)
+        });
+        let error = actions.find_map(|it| it.error.as_ref());
+        let mut held = self.report.held.iter().filter(|it| {
+            it.snapshot_id.is_none()
+                && it.policy == line.policy
+                && it.account == line.account
+                && it.volume_id.as_ref() == Some(&line.volume_id)
+        });
+        error.map(|it| it.message.as_str()).or_else(|| held.next().map(|it| it.reason.as_str()))
     }
 
     fn metric_line(&self, function: &str, policy: Option<&str>, now_ms: i64) -> Value {
