@@ -3,48 +3,94 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any, Iterator
 
 from parliament import analyze_policy_string, enhance_finding
 
 from .cases import Case
 from .report import Report, counted
+from .suppressions import Skip, held_against, origin, skips
+
+MISMATCH = "RESOURCE_MISMATCH"
+ROLE = "arn:aws:iam::111111111111:role/any"
+# An ARN that no action can be for: parliament then says what the action is for.
+NO_RESOURCE = "arn:aws:nothing:::nothing"
 
 
 def policies(cases: list[Case], report: Report) -> None:
-    for case in cases:
-        documents = list(documents_in(case.resolved["Resources"]))
-        found = [finding for path, it in documents for finding in lint(path, it)]
-        for path, what in found:
-            report.finding(f"{case.template.name} {case.name}", f"{path}: {what}")
-        n_statements = sum(len(it["Statement"]) for _, it in documents)
-        n_actions = sum(len(_list(each.get("Action"))) for _, it in documents for each in it["Statement"])
+    for name in dict.fromkeys(case.template.name for case in cases):
+        own = [case for case in cases if case.template.name == name]
+        found, n_documents, n_statements, n_actions = set(), 0, 0, 0
+        for case in own:
+            for resource, properties in case.resolved["Resources"].items():
+                for document in documents_in(properties):
+                    n_documents += 1
+                    n_statements += len(document["Statement"])
+                    n_actions += sum(len(_list(each.get("Action"))) for each in document["Statement"])
+                    found |= {Skip(origin(case.template, resource), *it) for it in lint(document)}
+        skipped = skips(own[0].template, "parliament", report)
+        held_against(name, found, skipped, report)
         report.looked_at(
-            f"{case.template.name} {case.name}",
-            f"{counted(len(documents), 'document')}, {counted(n_statements, 'statement')}, {counted(n_actions, 'action')}",
+            name,
+            f"{counted(len(own), 'case')} with {counted(n_documents, 'document')}, "
+            f"{counted(n_statements, 'statement')}, {counted(n_actions, 'action')}, "
+            f"{counted(len(skipped), 'suppression')}",
         )
 
 
-def documents_in(it: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def documents_in(it: Any) -> Iterator[dict[str, Any]]:
     if isinstance(it, dict):
         if isinstance(it.get("Statement"), list):
-            yield path, it
-        for name, member in it.items():
-            yield from documents_in(member, f"{path}.{name}" if path else name)
+            yield it
+        for member in it.values():
+            yield from documents_in(member)
     elif isinstance(it, list):
-        for index, item in enumerate(it):
-            yield from documents_in(item, f"{path}[{index}]")
+        for item in it:
+            yield from documents_in(item)
 
 
-def lint(path: str, document: dict[str, Any]) -> list[tuple[str, str]]:
+def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
+    """What parliament finds: its name, and what about.
+
+    EC2 checks some actions for several kinds of resources at once, each of which may be allowed by a statement of
+    its own, while parliament wants all kinds in each. Here each statement must be about one of them at least, and
+    all of them must be in some statement.
+    """
     # parliament knows no documents that need no Resource: those that say who may assume a role.
-    statements = [{"Resource": "*"} | it if "Principal" in it else it for it in document["Statement"]]
-    found = analyze_policy_string(json.dumps(document | {"Statement": statements})).findings
-    return [(path, _text(enhance_finding(it))) for it in found]
+    statements = [it if {"Resource", "NotResource"} & set(it) else it | {"Resource": ROLE} for it in document["Statement"]]
+    found = set()
+    lacking: dict[str, set[str]] = {}
+    for finding in _analyzed(document | {"Statement": statements}):
+        if finding.issue != MISMATCH:
+            found.add((finding.issue, _detail(finding)))
+    for statement in statements:
+        lacked = _lacked(statement)
+        for action, kinds in _lacked(statement | {"Resource": NO_RESOURCE}).items():
+            if kinds == lacked.get(action):
+                found.add((MISMATCH, f"{action} is never for {statement['Resource']}"))
+            if statement["Effect"] == "Allow":
+                lacking[action] = lacking.get(action, kinds) & lacked.get(action, set())
+    found |= {(MISMATCH, f"{action} needs {kind}, too") for action, kinds in lacking.items() for kind in kinds}
+    return found
 
 
-def _text(finding: Any) -> str:
-    return f"{finding.issue} {finding.title}: {finding.detail} {finding.location.get('string', '')}".strip()
+def _lacked(statement: dict[str, Any]) -> dict[str, set[str]]:
+    """For which kinds of resources, of those that an action needs, its statement is not."""
+    lacked = defaultdict(set)
+    for finding in _analyzed({"Version": "2012-10-17", "Statement": [statement]}):
+        for it in finding.detail if finding.issue == MISMATCH else []:
+            lacked[it["action"]].add(it["required_format"])
+    return lacked
+
+
+def _analyzed(document: dict[str, Any]) -> list[Any]:
+    return analyze_policy_string(json.dumps(document)).findings
+
+
+def _detail(finding: Any) -> str:
+    title = enhance_finding(finding).title or ""
+    return str(finding.detail or finding.location.get("string") or title)
 
 
 def _list(it: Any) -> list[Any]:

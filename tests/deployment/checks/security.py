@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from .cases import Case
 from .report import Report, counted
-
-FEWEST_LETTERS = 30  # of a reason
+from .suppressions import Skip, held_against, origin, skips
 
 
 def security(cases: list[Case], report: Report, checkov: Path, folder: Path) -> None:
@@ -26,28 +26,25 @@ def security(cases: list[Case], report: Report, checkov: Path, folder: Path) -> 
     for name, case in names.items():
         (folder / name).write_text(json.dumps(_unsuppressed(case.resolved), indent=1, default=str), encoding="utf-8")
     results = run(checkov, folder)
-    failed: dict[str, set[tuple[str, str]]] = {}
-    passed: dict[str, int] = {}
-    for result in results["passed_checks"]:
-        of = names[Path(result["file_path"]).name].template.name
-        passed[of] = passed.get(of, 0) + 1
-    titles: dict[str, str] = {}
-    for result in results["failed_checks"]:
-        of = names[Path(result["file_path"]).name].template.name
-        titles[result["check_id"]] = result["check_name"]
-        failed.setdefault(of, set()).add((result["resource"].rsplit(".", 1)[-1], result["check_id"]))
-    for name in dict.fromkeys(case.template.name for case in cases):
+    of = {path: case.template for path, case in names.items()}
+    passed = Counter(of[Path(it["file_path"]).name].name for it in results["passed_checks"])
+    failed: dict[str, set[Skip]] = defaultdict(set)
+    for it in results["failed_checks"]:
+        template = of[Path(it["file_path"]).name]
+        resource = origin(template, it["resource"].rsplit(".", 1)[-1])
+        failed[template.name].add(Skip(resource, it["check_id"]))
+    titles = {it["check_id"]: it["check_name"] for it in results["failed_checks"]}
+    for template in {it.name: it for it in of.values()}.values():
+        name = template.name
         own = [case for case in cases if case.template.name == name]
-        skipped = _suppressions(own, report)
-        found = failed.get(name, set())
-        for resource, rule in sorted(found - skipped):
-            report.finding(name, f"{resource}: {rule} {titles[rule]}")
-        for resource, rule in sorted(skipped - found):
-            report.finding(name, f"{resource} skips {rule}, which finds nothing there: remove it")
+        skipped = skips(template, "checkov", report)
+        held_against(name, failed[name], skipped, report, titles)
+        n_checks = passed[name] + len(failed[name])
+        if not n_checks:
+            report.finding(name, "no rule was applied to it")
         report.looked_at(
             name,
-            f"{counted(passed.get(name, 0) + len(found), 'check')} in {counted(len(own), 'case')}, "
-            f"{counted(len(skipped), 'suppression')} with reasons",
+            f"{counted(len(own), 'case')}, {counted(n_checks, 'rule')} applied, {counted(len(skipped), 'suppression')}",
         )
 
 
@@ -71,15 +68,3 @@ def _unsuppressed(template: dict[str, Any]) -> dict[str, Any]:
         for name, resource in template["Resources"].items()
     }
     return template | {"Resources": resources}
-
-
-def _suppressions(cases: list[Case], report: Report) -> set[tuple[str, str]]:
-    found = {}
-    for case in cases:
-        for name, resource in case.resolved["Resources"].items():
-            for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
-                found[name, skip["id"]] = skip.get("comment", "")
-    for (name, rule), reason in sorted(found.items()):
-        if len(reason) < FEWEST_LETTERS:
-            report.finding(cases[0].template.name, f"{name} skips {rule} without a reason (comment: {reason!r})")
-    return set(found)
