@@ -28,6 +28,7 @@ QUIET = {
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",
     "SAM_CLI_TELEMETRY": "0",
     "__SAM_CLI_TELEMETRY_ENDPOINT_URL": "http://127.0.0.1:9",
 }

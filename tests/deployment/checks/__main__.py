@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
+import unittest
 from pathlib import Path
 from typing import Callable
 
 from . import cases as all_cases
-from . import lint, policies, security, statements, templates
+from . import build, invoke, lint, policies, security, statements, templates
 from .report import Report, counted
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[2]
 
 
+def selftest(checkov: Path, report: Report) -> None:
+    os.environ["CHECKOV"] = str(checkov)
+    suite = unittest.defaultTestLoader.discover(str(HERE.parent / "selftests"))
+    result = unittest.TextTestRunner(stream=io.StringIO()).run(suite)
+    for test, text in [*result.failures, *result.errors]:
+        report.finding(str(test), text)
+    report.looked_at("broken templates", counted(result.testsRun, "test"))
+    if not result.testsRun:
+        report.finding("selftests", "there are none")
+
+
 def main(folder: Path, checkov: Path, wanted: list[str]) -> int:
     found = templates.find(TOP)
+    functions = next(it for it in found if it.name == "template.yaml")
     cases = [case for template in found for case in all_cases.cases(template)]
     checks: dict[str, Callable[[Report], None]] = {
+        "selftest": lambda report: selftest(checkov, report),
         "lint": lambda report: lint.lint(found, report),
         "validate": lambda report: lint.validate(found, report, TOP),
         "coverage": lambda report: lint.coverage(cases, report),
@@ -26,6 +42,8 @@ def main(folder: Path, checkov: Path, wanted: list[str]) -> int:
         "statements": lambda report: statements.statements(found, report),
         "policies": lambda report: policies.policies(cases, report),
         "security": lambda report: security.security(cases, report, checkov, folder / "cases"),
+        "build": lambda report: build.build(functions, report, TOP, folder / "sam"),
+        "invoke": lambda report: invoke.invoke(report, TOP, folder / "sam"),
     }
     unknown = set(wanted) - set(checks)
     if unknown:

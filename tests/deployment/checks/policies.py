@@ -1,4 +1,8 @@
-"""parliament over every policy document of every case, with intrinsic functions resolved."""
+"""parliament over every policy document of every case, with intrinsic functions resolved.
+
+And two rules of our own, which neither parliament nor checkov has for all kinds of documents: nothing is allowed to
+anyone without a condition, and nobody may do actions that are not named.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
     """
     # parliament knows no documents that need no Resource: those that say who may assume a role.
     statements = [it if {"Resource", "NotResource"} & set(it) else it | {"Resource": ROLE} for it in document["Statement"]]
-    found = set()
+    found = {rule for statement in statements for rule in _too_much(statement)}
     lacking: dict[str, set[str]] = {}
     for finding in _analyzed(document | {"Statement": statements}):
         if finding.issue != MISMATCH:
@@ -73,6 +77,18 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
                 lacking[action] = lacking.get(action, kinds) & lacked.get(action, set())
     found |= {(MISMATCH, f"{action} needs {kind}, too") for action, kinds in lacking.items() for kind in kinds}
     return found
+
+
+def _too_much(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if statement["Effect"] != "Allow":
+        return
+    sid = statement.get("Sid", "a statement without Sid")
+    principal = statement.get("Principal", {})
+    accounts = _list(principal.get("AWS", []) if isinstance(principal, dict) else principal)
+    if "NotPrincipal" in statement or ("*" in accounts and not statement.get("Condition")):
+        yield "ANYONE", f"{sid} is for anyone, without a condition"
+    if "NotAction" in statement or any("*" in action for action in _list(statement.get("Action", []))):
+        yield "ANY_ACTION", f"{sid} allows actions that it does not name"
 
 
 def _lacked(statement: dict[str, Any]) -> dict[str, set[str]]:

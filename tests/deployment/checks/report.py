@@ -10,16 +10,21 @@ class Report:
     """Collects, and prints lines as they come."""
 
     check: str
+    quiet: bool = False
     findings: list[str] = field(default_factory=list)
 
     def looked_at(self, what: str, counts: str) -> None:
-        print(f"  {self.check:<12} {what}: {counts}", flush=True)
+        self._print(f"{what}: {counts}")
 
     def finding(self, where: str, what: str) -> None:
         self.findings.append(f"{where}: {what}")
 
     def skipped(self, why: str) -> None:
-        print(f"  {self.check:<12} skipped: {why}", flush=True)
+        self._print(f"skipped: {why}")
+
+    def _print(self, text: str) -> None:
+        if not self.quiet:
+            print(f"  {self.check:<12} {text}", flush=True)
 
 
 def counted(n: int, one: str, many: str | None = None) -> str:

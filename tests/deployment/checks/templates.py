@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from samcli.yamlhelper import yaml_parse
 SUFFIXES = (".yaml", ".yml", ".template")
 REGION = "eu-central-1"
 ACCOUNT = "111111111111"
+
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # it has nobody to send its metrics to
 
 
 @dataclass(frozen=True)
