@@ -18,7 +18,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.dirname(HERE))
 
-from virtual_environment import Failed, fingerprint, interpreter, make_venv, once, python_in  # noqa: E402
+from virtual_environment import (  # noqa: E402
+    Failed,
+    fingerprint,
+    interpreter,
+    make_venv,
+    once,
+    python_in,
+)
 
 LEAST = (3, 11)  # what the pinned packages need
 FOLDER = os.path.join(TOP, "target", "deployment")

@@ -10,8 +10,8 @@ import unittest
 from pathlib import Path
 from typing import Callable
 
-from . import cases as all_cases
 from . import build, invoke, lint, policies, security, statements, templates
+from . import cases as all_cases
 from .report import Report, counted
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ def main(folder: Path, checkov: Path, wanted: list[str]) -> int:
     cases = [case for template in found for case in all_cases.cases(template)]
     checks: dict[str, Callable[[Report], None]] = {
         "selftest": lambda report: selftest(checkov, report),
-        "lint": lambda report: lint.lint(found, report),
+        "lint": lambda report: lint.lint(found, report, folder / "lint"),
         "validate": lambda report: lint.validate(found, report, TOP),
         "coverage": lambda report: lint.coverage(cases, report),
         "transform": lambda report: lint.transform(cases, report, folder / "transformed"),

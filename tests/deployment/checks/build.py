@@ -1,4 +1,4 @@
-"""`sam build` of the functions, in the dev profile and for this machine's processor; what it makes must run."""
+"""`sam build` of the functions, in the dev profile, for this machine's processor; what it makes must run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def build(template: Template, report: Report, top: Path, folder: Path) -> None:
 
 def functions(template: Template) -> list[str]:
     """Those that `sam build` builds."""
-    return [name for name, it in template.data["Resources"].items() if "BuildMethod" in it.get("Metadata", {})]
+    return [
+        name for name, it in template.data["Resources"].items() if "BuildMethod" in it.get("Metadata", {})
+    ]
 
 
 def artifact(name: str, path: Path, machine: int, report: Report) -> None:

@@ -77,7 +77,9 @@ def _most(template: Template, name: str, parameter: dict[str, Any]) -> Any:
 
 def _example(template: Template, name: str) -> str:
     if name not in EXAMPLES:
-        raise NoValue(f"{template.name}: no example for the parameter {name}: add one to EXAMPLES in {__file__}")
+        raise NoValue(
+            f"{template.name}: no example for the parameter {name}: add one to EXAMPLES in {__file__}"
+        )
     return EXAMPLES[name]
 
 

@@ -20,7 +20,7 @@ from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.lambdafn.env_vars import EnvironmentVariables
 
-from .build import parameters
+from .build import architecture, parameters
 from .emulator import Emulator
 from .report import Report, counted
 from .templates import REGION
@@ -45,6 +45,13 @@ NEWEST_GLIBC = (2, 34)  # of provided.al2023
 
 
 def invoke(report: Report, top: Path, built: Path) -> None:
+    if not architecture():
+        report.skipped("no functions are built for Lambda on this machine")
+        return
+    missing = [name for name in ACCOUNTS if not (built / name / "bootstrap").is_file()]
+    if missing:
+        report.finding(", ".join(missing), "not built: `check.py build` comes first")
+        return
     environment = json.loads((top / "events/local/env.json").read_text(encoding="utf-8"))
     template = local_template(built)
     functions = {it.name: it for it in _provider(template).get_all()}
@@ -65,7 +72,9 @@ def invoke(report: Report, top: Path, built: Path) -> None:
 
 def local_template(built: Path) -> Path:
     path = built / "local.yaml"
-    done = subprocess.run(["awk", AWK, str(built / "template.yaml")], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["awk", AWK, str(built / "template.yaml")], check=True, capture_output=True, text=True
+    )
     path.write_text(done.stdout, encoding="utf-8")
     return path
 
@@ -93,7 +102,9 @@ def declared(report: Report, environment: dict[str, dict[str, str]], functions: 
     for name in set(environment) & set(functions):
         unknown = set(environment[name]) - set(functions[name].environment["Variables"])
         if unknown:
-            report.finding("events/local/env.json", f"{name} has no {', '.join(sorted(unknown))} in the template")
+            report.finding(
+                "events/local/env.json", f"{name} has no {', '.join(sorted(unknown))} in the template"
+            )
         if environment[name].get("AWS_ENDPOINT_URL") != ENDPOINT:
             report.finding("events/local/env.json", f"AWS_ENDPOINT_URL of {name} is not {ENDPOINT}")
 
@@ -139,10 +150,15 @@ def local_aws(top: Path, host: str, port: int) -> Iterator[str]:
 
 def stage(url: str) -> None:
     """What README makes with the AWS CLI: a volume to take a snapshot of, and the role to do it in."""
-    key = {"aws_access_key_id": MEMBER, "aws_secret_access_key": "local", "region_name": REGION}
+    key: dict[str, Any] = {
+        "aws_access_key_id": MEMBER,
+        "aws_secret_access_key": "local",
+        "region_name": REGION,
+    }
     trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNTS[ROTATE]}, "Action": "sts:AssumeRole"}
     boto3.client("iam", endpoint_url=url, **key).create_role(
-        RoleName=MEMBER_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        RoleName=MEMBER_ROLE,
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
     )
     boto3.client("ec2", endpoint_url=url, **key).create_volume(
         AvailabilityZone=REGION + "a",
@@ -167,16 +183,33 @@ def _in_docker(report: Report, top: Path, built: Path, template: Path) -> None:
     if why:
         report.skipped(f"sam local invoke in Docker: {why}")
         return
-    gateway = _said(["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+    gateway = _said(
+        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]
+    )
     with local_aws(top, gateway, 5000) as url:
         stage(url)
         for file, name in EVENTS.items():
             event = json.loads((top / "events" / file).read_text(encoding="utf-8"))
-            command = ["sam", "local", "invoke", name, "--template", str(template), "--event", f"events/{file}"]
+            command = [
+                "sam",
+                "local",
+                "invoke",
+                name,
+                "--template",
+                str(template),
+                "--event",
+                f"events/{file}",
+            ]
             command += ["--env-vars", "events/local/env.json", "--add-host", f"local-aws:{gateway}"]
             command += ["--parameter-overrides", *parameters()]
-            credentials = {"AWS_ACCESS_KEY_ID": ACCOUNTS[name], "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": REGION}
-            done = subprocess.run(command, cwd=top, env=os.environ | credentials, capture_output=True, text=True)
+            credentials = {
+                "AWS_ACCESS_KEY_ID": ACCOUNTS[name],
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_REGION": REGION,
+            }
+            done = subprocess.run(
+                command, cwd=top, env=os.environ | credentials, capture_output=True, text=True
+            )
             lines = done.stdout.strip().splitlines()
             try:
                 _judged(report, f"{file} to {name} in Docker", event, json.loads(lines[-1]))

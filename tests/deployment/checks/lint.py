@@ -16,6 +16,7 @@ from cfnlint.runner import Runner
 
 from .cases import Case
 from .report import Report, counted
+from .suppressions import Skip, held_against, origin, skips
 from .templates import Template
 
 # One of each partition.
@@ -26,32 +27,28 @@ def _settings() -> ManualArgs:
     return ManualArgs(regions=REGIONS, include_checks=["I"])
 
 
-def lint(templates: list[Template], report: Report) -> None:
-    """Warnings and hints are findings, too. What a template wants ignored must be there, and have a reason."""
+def lint(templates: list[Template], report: Report, folder: Path) -> None:
+    """Warnings and hints are findings, too. What a template wants ignored is looked at all the same."""
+    folder.mkdir(parents=True, exist_ok=True)
     rules = len(Runner(ConfigMixIn(**_settings())).rules)
     for template in templates:
-        found = lint_file(template.path, config=_settings())
-        _findings(report, template.name, found)
-        ignored = _ignored(template, report)
-        report.looked_at(
-            template.name, f"{counted(rules, 'rule')}, {len(REGIONS)} Regions, {counted(ignored, 'suppression')}"
-        )
+        bare = folder / template.name.replace("/", "-")
+        bare.write_text(template.text.replace("ignore_checks:", "ignored_checks:"), encoding="utf-8")
+        found, messages = set(), {}
+        for match in lint_file(bare, config=_settings()):
+            path = [str(it) for it in match.path or []]
+            skip = Skip(origin(template, path[1]) if len(path) > 1 else "the template", match.rule.id)
+            found.add(skip)
+            messages[skip.id] = f"{match.message} (line {match.linenumber})"
+        skipped = skips(template, "cfn-lint", report)
+        held_against(template.name, found, skipped, report, messages)
+        counts = [counted(rules, "rule"), f"{len(REGIONS)} Regions", counted(len(skipped), "suppression")]
+        report.looked_at(template.name, ", ".join(counts))
 
 
 def _findings(report: Report, name: str, found: list[Match]) -> None:
     for match in found:
         report.finding(f"{name}:{match.linenumber}", f"{match.rule.id} {match.message}")
-
-
-def _ignored(template: Template, report: Report) -> int:
-    """Suppressions are not used so far: the first one brings the check of its reason along."""
-    n = 0
-    for name, it in [("the template", template.data), *template.data["Resources"].items()]:
-        ignored = it.get("Metadata", {}).get("cfn-lint", {}).get("config", {}).get("ignore_checks", [])
-        n += len(ignored)
-        if ignored:
-            report.finding(template.name, f"{name} ignores {ignored}: mend what they find, nothing is ignored here")
-    return n
 
 
 def transform(cases: list[Case], report: Report, folder: Path) -> None:
@@ -70,7 +67,9 @@ def transform(cases: list[Case], report: Report, folder: Path) -> None:
         types = Counter(it["Type"].removeprefix("AWS::") for it in case.resolved["Resources"].values())
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(types.items()))
         there = counted(len(case.resolved["Resources"]), "resource")
-        report.looked_at(f"{case.template.name} {case.name}", f"{there} of {len(case.transformed['Resources'])}: {kinds}")
+        report.looked_at(
+            f"{case.template.name} {case.name}", f"{there} of {len(case.transformed['Resources'])}: {kinds}"
+        )
     if not made:
         report.finding("transform", "no template has a Transform")
     report.looked_at("all cases", f"{counted(len(made), 'different result')} of the transform, linted")
@@ -82,14 +81,22 @@ def coverage(cases: list[Case], report: Report) -> None:
         own = [case for case in cases if case.template.name == name]
         seen = {resource for case in own for resource in case.resolved["Resources"]}
         for resource in sorted({it for case in own for it in case.transformed["Resources"]} - seen):
-            report.finding(name, f"{resource} is in no case: give its condition an example in checks/cases.py")
+            report.finding(
+                name, f"{resource} is in no case: give its condition an example in checks/cases.py"
+            )
         report.looked_at(name, f"{counted(len(seen), 'resource')} in {counted(len(own), 'case')}")
 
 
 def validate(templates: list[Template], report: Report, top: Path) -> None:
     """`sam validate --lint`, as a user types it."""
     for template in templates:
-        command = [str(Path(sys.executable).parent / "sam"), "validate", "--lint", "--template", template.name]
+        command = [
+            str(Path(sys.executable).parent / "sam"),
+            "validate",
+            "--lint",
+            "--template",
+            template.name,
+        ]
         done = subprocess.run(command, cwd=top, env=os.environ, capture_output=True, text=True)
         if done.returncode:
             report.finding(template.name, (done.stdout + done.stderr).strip())

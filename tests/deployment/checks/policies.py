@@ -62,7 +62,10 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
     all of them must be in some statement.
     """
     # parliament knows no documents that need no Resource: those that say who may assume a role.
-    statements = [it if {"Resource", "NotResource"} & set(it) else it | {"Resource": ROLE} for it in document["Statement"]]
+    statements = [
+        it if {"Resource", "NotResource"} & set(it) else it | {"Resource": ROLE}
+        for it in document["Statement"]
+    ]
     found = {rule for statement in statements for rule in _too_much(statement)}
     lacking: dict[str, set[str]] = {}
     for finding in _analyzed(document | {"Statement": statements}):
@@ -75,7 +78,9 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
                 found.add((MISMATCH, f"{action} is never for {statement['Resource']}"))
             if statement["Effect"] == "Allow":
                 lacking[action] = lacking.get(action, kinds) & lacked.get(action, set())
-    found |= {(MISMATCH, f"{action} needs {kind}, too") for action, kinds in lacking.items() for kind in kinds}
+    found |= {
+        (MISMATCH, f"{action} needs {kind}, too") for action, kinds in lacking.items() for kind in kinds
+    }
     return found
 
 

@@ -24,7 +24,9 @@ def security(cases: list[Case], report: Report, checkov: Path, folder: Path) -> 
         old.unlink()
     names = {f"case-{number}.json": case for number, case in enumerate(cases)}
     for name, case in names.items():
-        (folder / name).write_text(json.dumps(_unsuppressed(case.resolved), indent=1, default=str), encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(_unsuppressed(case.resolved), indent=1, default=str), encoding="utf-8"
+        )
     results = run(checkov, folder)
     of = {path: case.template for path, case in names.items()}
     passed = Counter(of[Path(it["file_path"]).name].name for it in results["passed_checks"])

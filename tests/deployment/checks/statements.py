@@ -27,8 +27,12 @@ def statements(templates: list[Template], report: Report) -> None:
                     report.finding(where, f"the Sid {sid} is there twice in one document")
                 sids.add(sid)
                 if not lines[first_line - 1].lstrip().startswith("#"):
-                    report.finding(where, f"no comment directly above the statement {sid} that says why it is there")
-        report.looked_at(template.name, f"{counted(n_statements, 'statement')} in {counted(n_documents, 'document')}")
+                    report.finding(
+                        where, f"no comment directly above the statement {sid} that says why it is there"
+                    )
+        report.looked_at(
+            template.name, f"{counted(n_statements, 'statement')} in {counted(n_documents, 'document')}"
+        )
 
 
 def _documents(node: yaml.Node) -> Iterator[list[tuple[int, yaml.MappingNode]]]:
@@ -36,7 +40,9 @@ def _documents(node: yaml.Node) -> Iterator[list[tuple[int, yaml.MappingNode]]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == "Statement":
-                items = value.value if isinstance(value, yaml.SequenceNode) and value.tag != "!If" else [value]
+                items = (
+                    value.value if isinstance(value, yaml.SequenceNode) and value.tag != "!If" else [value]
+                )
                 yield [(item.start_mark.line, it) for item in items for it in _in_item(item)]
             else:
                 yield from _documents(value)

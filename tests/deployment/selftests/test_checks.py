@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import yaml
-
 from checks import build, invoke, lint, policies, security, statements, templates
 from checks.cases import NoValue, cases
 from checks.report import Report
@@ -102,12 +101,24 @@ class Broken(unittest.TestCase):
 
     def test_lint(self) -> None:
         def check(template: Template, report: Report) -> None:
-            lint.lint([template], report)
+            lint.lint([template], report, self.folder / "lint")
 
         self.finds(check, "SqsManagedSseEnabled", "SqsManagedSse", "E3002")
         self.finds(check, "!Equals [!Ref Role, vault]", "!Equals [!Ref Rolle, vault]", "E1020")
-        ignores = "Metadata:\n      cfn-lint: { config: { ignore_checks: [E3002] } }"
-        self.finds(check, "Metadata:", ignores, "Queue ignores ['E3002']")
+        reason = "comments: { W3045: because this is only a test }"
+        ignores = "Metadata:\n      cfn-lint: { config: { ignore_checks: [W3045] }, %s }\n"
+        self.finds(check, "Metadata:\n", ignores % reason, "Queue: W3045 is skipped, but not found")
+        self.finds(check, "Metadata:\n", ignores % "more: {}", "Queue: W3045 is skipped without a reason")
+        for text, wants in [(reason.replace("W3045", "I3013"), []), ("more: {}", ["without a reason"])]:
+            good = (ignores % text).replace("W3045", "I3013")
+            template = self.template("Metadata:\n", good)
+            path = self.folder / "kept.yaml"
+            path.write_text(
+                template.text.replace("      MessageRetentionPeriod: 1209600\n", ""), encoding="utf-8"
+            )
+            report = Report("test", quiet=True)
+            check(templates.read(self.folder, path), report)
+            self.assertEqual(len(report.findings), len(wants), report.findings)
 
     def test_validate(self) -> None:
         def check(template: Template, report: Report) -> None:
@@ -153,7 +164,9 @@ class Broken(unittest.TestCase):
         self.finds(check, "sqs:SendMessage", "sqs:SendMassage", "UNKNOWN_ACTION")
         self.finds(check, "sqs:SendMessage", "sqz:SendMessage", "UNKNOWN_PREFIX")
         self.finds(check, "StringEquals", "StringEqual", "UNKNOWN_OPERATOR")
-        self.finds(check, "aws:RequestTag/accounts", "ec2:RequestTag/accounts", "UNKNOWN_CONDITION_FOR_ACTION")
+        self.finds(
+            check, "aws:RequestTag/accounts", "ec2:RequestTag/accounts", "UNKNOWN_CONDITION_FOR_ACTION"
+        )
         self.finds(check, volumes, "ec2:volume/*", "INVALID_ARN")
         self.finds(check, "!GetAtt Queue.Arn", "!GetAtt TheRole.Arn", "sqs:SendMessage is never for")
         self.finds(check, volumes, "arn:${AWS::Partition}:ec2:*::snapshot/a*", "ec2:CreateSnapshot needs")
@@ -174,7 +187,9 @@ class Broken(unittest.TestCase):
     def test_suppressions_of_policies(self) -> None:
         def found(comment: str, action: str) -> list[str]:
             skip = {"id": "UNKNOWN_ACTION", "about": "Unknown action sqs:SendMassage", "comment": comment}
-            metadata = f"    Condition: IsVault\n    Metadata: {json.dumps({'parliament': {'skip': [skip]}})}\n"
+            metadata = (
+                f"    Condition: IsVault\n    Metadata: {json.dumps({'parliament': {'skip': [skip]}})}\n"
+            )
             text = GOOD.replace("    Condition: IsVault\n", metadata).replace("sqs:SendMessage", action)
             path = self.folder / "template.yaml"
             path.write_text(text, encoding="utf-8")
@@ -200,13 +215,19 @@ class Broken(unittest.TestCase):
             "good": ("", "", []),
             "open": ("  TheRole:\n", open_group + "  TheRole:\n", ["Open: CKV_AWS_24"]),
             "all": (send, "Action: '*'\n                Resource: '*'\n", ["TheRole: CKV_AWS_"]),
-            "id": ("CKV_AWS_27", "CKV_AWS_28", ["Queue: CKV_AWS_27", "Queue: CKV_AWS_28 is skipped, but not found"]),
+            "id": (
+                "CKV_AWS_27",
+                "CKV_AWS_28",
+                ["Queue: CKV_AWS_27", "Queue: CKV_AWS_28 is skipped, but not found"],
+            ),
             "reason": ("this one is encrypted with a key of the service", "fine", ["without a reason"]),
         }
         every = [self.template(old, new, name) for name, (old, new, _) in broken.items()]
         report = Report("test", quiet=True)
         checkov = Path(os.environ["CHECKOV"])
-        security.security([case for it in every for case in cases(it)], report, checkov, self.folder / "cases")
+        security.security(
+            [case for it in every for case in cases(it)], report, checkov, self.folder / "cases"
+        )
         for name, (_, _, wants) in broken.items():
             found = [it for it in report.findings if it.startswith(f"{name}.yaml: ")]
             self.assertEqual(bool(wants), bool(found), f"{name}: {found}")
@@ -267,8 +288,11 @@ class Resolving(unittest.TestCase):
             self.assertEqual(self.value(text), want, text)
 
     def test_what_is_not_understood(self) -> None:
-        for text in ["{Ref: Nothing}", "{Fn::GetAtt: [Odd, Arn]}", "{Fn::ImportValue: a}", "{Fn::Sub: '${Nothing}'}"]:
+        for text in [
+            "{Ref: Nothing}",
+            "{Fn::GetAtt: [Odd, Arn]}",
+            "{Fn::ImportValue: a}",
+            "{Fn::Sub: '${Nothing}'}",
+        ]:
             with self.assertRaises(Unknown, msg=text):
                 self.value(text)
-
-

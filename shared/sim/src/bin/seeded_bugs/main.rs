@@ -168,7 +168,7 @@ impl Copy {
                 command.env_remove(&name);
             }
         }
-        command.env("CARGO_TARGET_DIR", &self.target);
+        command.env("CARGO_TARGET_DIR", &self.target).env_remove("CARGO_BUILD_TARGET");
         command
     }
 
