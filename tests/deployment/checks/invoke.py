@@ -127,7 +127,8 @@ def resolved(function: Any, overrides: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def local_aws(top: Path, host: str, port: int) -> Iterator[str]:
     """Runs until the end of the block; the URL."""
-    prepare = [sys.executable, str(top / "tests/local-aws/prepare.py"), str(top / "target/local-aws")]
+    folder = top / "target" / os.environ.get("CARGO_BUILD_TARGET", "") / "local-aws"  # where the tests have it
+    prepare = [sys.executable, str(top / "tests/local-aws/prepare.py"), str(folder)]
     made = json.loads(subprocess.run(prepare, check=True, stdout=subprocess.PIPE, text=True).stdout)
     command = [made["python"], "-m", "local_aws", "--host", host, "--port", str(port), "--until-stdin-closes"]
     environment = {name: it for name, it in os.environ.items() if name != "PYTHONPATH"}
