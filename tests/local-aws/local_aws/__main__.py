@@ -34,6 +34,7 @@ def exit_with_stdin() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="local_aws", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=5000, help="0: any free one (default %(default)s)")
     parser.add_argument("--until-stdin-closes", action="store_true", help="exit when standard input ends")
     options = parser.parse_args()
@@ -50,7 +51,7 @@ def main() -> None:
     from .world import DELAYS, TIMERS
 
     app.install()
-    server = Server(options.port, app.handle)
+    server = Server(options.host, options.port, app.handle)
     os.environ["MOTO_PORT"] = str(server.server_address[1])  # moto's state machines call back
     TIMERS.start()
     DELAYS.start()

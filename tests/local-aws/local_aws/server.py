@@ -124,13 +124,13 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, port: int, handler: Handler):
+    def __init__(self, host: str, port: int, handler: Handler):
         self.handler = handler
-        super().__init__(("127.0.0.1", port), Connection)
+        super().__init__((host, port), Connection)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.server_address[0]}:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass

@@ -181,7 +181,9 @@ impl Copy {
     fn notices(&self, suite: Suite, bugs: &str) -> Result<Option<String>> {
         let mut command = match suite {
             Suite::Years => {
-                let mut command = Command::new(self.target.join("sim/sim"));
+                let for_target = std::env::var_os("CARGO_BUILD_TARGET").unwrap_or_default();
+                let sim = self.target.join(for_target).join("sim/sim");
+                let mut command = Command::new(sim);
                 command.args(["--seeds", SEEDS, "--first"]);
                 command
             }
