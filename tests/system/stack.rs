@@ -86,6 +86,11 @@ fn every_role_becomes_a_whole_stack_of_what_its_conditions_say() -> Result<()> {
             assert_eq!(!made.outputs[name].is_null(), there, "{account}: {name}");
         }
     }
+    let nameless = Wanted { name: "nameless", ..wanted(VAULT, &[("Role", "vault")]) };
+    let refused = cloud.create(nameless).err().ok_or("a vault without sources was accepted")?;
+    let why = "SourceAccounts must name the accounts to copy from when Role is vault or both.";
+    assert!(refused.to_string().contains(why), "{refused}");
+
     types.extend(UNSUPPORTED.map(str::to_owned));
     types.insert("AWS::Nobody::KnowsThis".to_owned());
     let refused = UNSUPPORTED.iter().copied().chain(["AWS::Nobody::KnowsThis"]).collect::<Vec<_>>();
@@ -97,15 +102,6 @@ fn every_role_becomes_a_whole_stack_of_what_its_conditions_say() -> Result<()> {
     let told = answer.err().ok_or("unknown types were accepted")?.to_string();
     let end = format!("Unrecognized resource types: [{}]", refused.join(", "));
     assert!(told.ends_with(&end), "UNSUPPORTED is not what the emulator refuses: {told}");
-    Ok(())
-}
-
-#[test]
-fn a_vault_without_sources_is_refused() -> Result<()> {
-    let cloud = Stage::new("stack-rules")?.cloud()?;
-    let refused = cloud.create(wanted(VAULT, &[("Role", "vault")])).err().ok_or("accepted")?;
-    let why = "SourceAccounts must name the accounts to copy from when Role is vault or both.";
-    assert!(refused.to_string().contains(why), "{refused}");
     Ok(())
 }
 
