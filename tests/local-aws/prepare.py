@@ -4,10 +4,10 @@
     python3 prepare.py DIR [--cloud]
 
 Prints `{"python": "DIR/venv/bin/python", "rie": "DIR/aws-lambda-rie"}` on standard output and what it is
-doing on standard error. `--cloud` adds what deploys templates and runs state machines (local_cloud), which
-only some tests need, to the same environment. A second call returns at once; two calls at once wait for each other; after an
-interrupted call the next one repairs. Nothing but Python's standard library is needed, and pip's own
-configuration (index, proxy, certificates) is used as it is.
+doing on standard error. `--cloud` adds to the same environment what local_cloud needs, and with it some
+tests. A second call returns at once; two calls at once wait for each other; after an interrupted call the
+next one repairs. Nothing but Python's standard library is needed, and pip's own configuration (index, proxy,
+certificates) is used as it is.
 
 The RIE is the program in which `sam local invoke` runs functions. It is taken out of the package
 aws-sam-cli, and checked: everything else in that package stays away.

@@ -281,7 +281,9 @@ fn the_deployed_schedule_wakes_the_function_which_takes_a_snapshot_in_its_deploy
         "FlexibleTimeWindow": schedule["FlexibleTimeWindow"], "Target": schedule["Target"],
     });
     cloud.call(home(CENTRAL), "scheduler", "create_schedule", &once)?;
-    let found = eventually(SOON, "the snapshot", || Ok(stage.aws.snapshots()?.pop()))?;
+    let log = central.id("RotateSnapshotsLogGroup")?;
+    let found = eventually(SOON, "the snapshot", || Ok(stage.aws.snapshots()?.pop()))
+        .map_err(|err| format!("{err}: {}", cloud.printed(home(CENTRAL), log)))?;
     assert_eq!((found.account.as_str(), &found.volume), (MEMBER.account, &volume[0]));
     assert!(found.tag("snapferry:slot").ends_with("T02:00:00Z"), "{found:?}");
     assert_nothing_refused(&stage.aws)?;
@@ -336,7 +338,9 @@ fn a_shared_snapshot_reaches_the_vaults_function_through_the_deployed_rule_and_i
     });
     stage.aws.clear("calls")?;
     cloud.call(home(VAULT), "events", "put_events", &json!({"Entries": [entry]}))?;
-    let copy = eventually(SOON, "the copy", || copies(&stage))?;
+    let log = vault.id("CopySharedSnapshotsLogGroup")?;
+    let copy = eventually(SOON, "the copy", || copies(&stage))
+        .map_err(|err| format!("{err}: {}", cloud.printed(home(VAULT), log)))?;
     assert_eq!((copy.key.as_deref(), copy.copied), (Some(key.as_str()), true));
     assert_eq!(copy.tag("snapferry:source-snapshot"), source, "{copy:?}");
     assert_nothing_refused(&stage.aws)?;
