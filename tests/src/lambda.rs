@@ -93,6 +93,8 @@ impl Lambda {
             .env("AWS_LAMBDA_FUNCTION_NAME", setup.function)
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", setup.timeout_seconds.to_string())
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+            // Part of the user agent: by it the local AWS tells whose calls these are.
+            .env("AWS_EXECUTION_ENV", setup.function)
             .env("AWS_REGION", setup.place.region)
             .env("AWS_ACCESS_KEY_ID", setup.place.account)
             .env("AWS_SECRET_ACCESS_KEY", "local")

@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod lambda;
 pub mod local_aws;
 pub mod machine;
+pub mod proof;
 pub mod roles;
 pub mod scale;
 pub mod stage;

@@ -55,12 +55,39 @@ impl Stage {
         for account in MEMBERS {
             self.put_policy(account, ROLE, &self.member_policy(account)?)?;
         }
-        let trust = json!({"Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": {"AWS": VAULT}, "Action": "sts:AssumeRole",
-        }]});
-        self.create_role(VAULT, VAULT_ROLE, &trust)?;
-        self.put_policy(VAULT, VAULT_ROLE, &self.vault_policy()?)?;
+        self.function_role(VAULT, VAULT_ROLE, &self.vault_policy()?)?;
         self.aws.post("config", &json!({"identity_policies": true})).map(drop)
+    }
+
+    /// Makes the role of a function. Lambda is to be trusted; here it is the account, whose root stands for Lambda.
+    ///
+    /// # Errors
+    /// When it exists.
+    pub fn function_role(&self, account: &str, name: &str, policy: &Value) -> Result<()> {
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole",
+        }]});
+        self.create_role(account, name, &trust)?;
+        self.put_policy(account, name, policy)
+    }
+
+    /// Makes the role of a template that functions assume, with its name, trust and policy.
+    ///
+    /// # Errors
+    /// When it exists, or the template cannot be understood.
+    pub fn deploy_role(
+        &self,
+        account: &str,
+        path: &str,
+        logical_id: &str,
+        parameters: &[(&str, Value)],
+    ) -> Result<()> {
+        let parameters = [parameters, &[("AWS::AccountId", json!(account))]].concat();
+        let template = self.template(path, &parameters)?;
+        let name = template.parameter(&format!("{logical_id}Name"))?;
+        let name = name.as_str().unwrap_or_default();
+        self.create_role(account, name, &template.trust(logical_id)?)?;
+        self.put_policy(account, name, &template.policy(logical_id)?)
     }
 
     /// What the template lets the vault's function do.
@@ -90,11 +117,7 @@ impl Stage {
         let parameters =
             [("VaultRoleArn", json!(vault_role())), ("ExternalId", json!(EXTERNAL_ID))];
         let path = "functions/copy-shared-snapshots/source-reader-role.yaml";
-        let template = self.template(path, &parameters)?;
-        let name = template.parameter("SourceReaderRoleName")?;
-        let name = name.as_str().unwrap_or_default();
-        self.create_role(account, name, &template.trust("SourceReaderRole")?)?;
-        self.put_policy(account, name, &template.policy("SourceReaderRole")?)
+        self.deploy_role(account, path, "SourceReaderRole", &parameters)
     }
 
     /// Starts `copy-shared-snapshots` in the role that [`Self::ask_roles`] has made.

@@ -12,6 +12,7 @@ use crate::cloud::Cloud;
 use crate::lambda::{Lambda, Setup};
 use crate::local_aws::{LocalAws, Place};
 use crate::machine::Machine;
+use crate::proof::Deployment;
 use crate::template::Template;
 
 /// Two accounts with volumes, and the vault, in which both functions run.
@@ -34,7 +35,8 @@ pub const EXTERNAL_ID: &str = "correct-horse";
 pub struct Stage {
     /// The local AWS.
     pub aws: Lent,
-    machine: Machine,
+    pub(crate) machine: Machine,
+    pub(crate) deployment: Deployment,
     logs: PathBuf,
     functions: AtomicU32,
 }
@@ -99,7 +101,8 @@ impl Stage {
         let target = machine.binaries.parent().ok_or("the binaries have no folder")?;
         let logs = target.join("local-aws/logs").join(name);
         std::fs::create_dir_all(&logs)?;
-        let stage = Self { aws, machine, logs, functions: AtomicU32::new(0) };
+        let deployment = Deployment::new(name, &target.join("local-aws/permissions"))?;
+        let stage = Self { aws, machine, deployment, logs, functions: AtomicU32::new(0) };
         for account in MEMBERS {
             stage.role(account, EXTERNAL_ID)?;
         }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
 use crate::Result;
 use crate::machine::{Machine, project};
+use crate::stage::HOME;
 
 /// Prints a template as JSON: `!Sub x` as `{"Fn::Sub": x}`, and so on.
 const TO_JSON: &str = r#"
@@ -31,12 +33,23 @@ json.dump(yaml.load(open(sys.argv[1]), Loader), sys.stdout, default=str)
 /// A template with values for its parameters, pseudo parameters included. Others have their defaults.
 #[derive(Debug)]
 pub struct Template {
-    text: Value,
+    text: Arc<Value>,
     parameters: BTreeMap<String, Value>,
 }
 
-/// What the local AWS asks roles for; the rest need not be understood here.
-const ASKED: [&str; 3] = ["\"ec2:", "\"kms:", "\"sts:"];
+/// The templates that this process has read.
+static TEXTS: Mutex<BTreeMap<String, Arc<Value>>> = Mutex::new(BTreeMap::new());
+
+/// What the functions ask AWS for. The rest need not be understood here: `AWS`'s own services ask for it.
+const ASKED: [&str; 5] = ["\"ec2:", "\"kms:", "\"organizations:", "\"ssm:", "\"sts:"];
+
+/// Pseudo parameters, where nothing else is given.
+const PSEUDO: [(&str, &str); 3] =
+    [("AWS::Partition", "aws"), ("AWS::Region", HOME), ("AWS::StackName", STACK)];
+/// The stack of the functions.
+pub const STACK: &str = "local";
+/// Where they read their policies.
+pub const POLICIES: &str = "/snapferry/local/policies/";
 
 impl Template {
     /// Reads the template at `path` of the project.
@@ -44,37 +57,70 @@ impl Template {
     /// # Errors
     /// When it is no YAML.
     pub fn read(machine: &Machine, path: &str, parameters: &[(&str, Value)]) -> Result<Self> {
+        let known = TEXTS.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let text = known.map_or_else(|| Self::text(machine, path), Ok)?;
+        let pseudo = PSEUDO.map(|(name, value)| (name.to_owned(), json!(value)));
+        let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Ok(Self { text, parameters: pseudo.into_iter().chain(given).collect() })
+    }
+
+    fn text(machine: &Machine, path: &str) -> Result<Arc<Value>> {
         let output = Command::new(&machine.python)
             .args(["-c", TO_JSON])
             .arg(project().join(path))
             .stderr(Stdio::inherit())
             .output()?;
-        let text = serde_json::from_slice(&output.stdout)?;
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let mut parameters: BTreeMap<_, _> = parameters.collect();
-        parameters.entry("AWS::Partition".to_owned()).or_insert(json!("aws"));
-        Ok(Self { text, parameters })
+        let text = Arc::new(serde_json::from_slice::<Value>(&output.stdout)?);
+        let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.insert(path.to_owned(), Arc::clone(&text));
+        Ok(text)
     }
 
-    /// The statements about EC2, keys and other roles in the inline policies of a role, as one policy document.
+    /// What a role's inline policies, or a policy, say about what the functions ask for, as one policy document.
     ///
     /// # Errors
-    /// When there is no such role, or one of the statements cannot be resolved with these parameters.
-    pub fn policy(&self, role: &str) -> Result<Value> {
-        let policies = self.found(&format!("/Resources/{role}/Properties/Policies"))?;
-        let statements = policies.as_array().into_iter().flatten();
-        let statements = statements
+    /// When there is no such role or policy, or one of the statements cannot be resolved with these parameters.
+    pub fn policy(&self, name: &str) -> Result<Value> {
+        let properties = self.found(&format!("/Resources/{name}/Properties"))?;
+        let inline = properties.get("Policies").and_then(Value::as_array).into_iter().flatten();
+        let statements = inline
+            .chain([properties])
             .filter_map(|policy| policy.pointer("/PolicyDocument/Statement")?.as_array())
             .flatten();
-        let asked = statements.filter(|statement| {
+        let mut asked = Vec::new();
+        for statement in statements {
+            let statement = self.chosen(statement)?;
             let actions = statement.get("Action").map(ToString::to_string).unwrap_or_default();
-            ASKED.iter().any(|service| actions.contains(service))
-        });
-        let statements = asked.map(|it| self.resolve(it)).collect::<Result<Vec<_>>>()?;
-        if statements.is_empty() {
-            return Err(format!("{role} says nothing about EC2").into());
+            if ASKED.iter().any(|service| actions.contains(service)) {
+                asked.push(self.resolve(statement)?);
+            }
         }
-        Ok(json!({"Version": "2012-10-17", "Statement": statements}))
+        if asked.is_empty() {
+            return Err(format!("{name} says nothing about what the functions do").into());
+        }
+        Ok(json!({"Version": "2012-10-17", "Statement": asked}))
+    }
+
+    /// The branch of an `Fn::If` that holds; of everything else itself.
+    fn chosen<'a>(&self, value: &'a Value) -> Result<&'a Value> {
+        match value.get("Fn::If").and_then(Value::as_array).map(Vec::as_slice) {
+            Some([condition, then, otherwise]) => {
+                let holds = self.condition(condition.as_str().unwrap_or_default())?;
+                self.chosen(if holds { then } else { otherwise })
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Every statement of every policy that is written here, as `<resource>/<Sid>`, whatever the conditions.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let resources = self.text.get("Resources").and_then(Value::as_object);
+        let mut found = Vec::new();
+        for (name, resource) in resources.into_iter().flatten() {
+            collect_statements(name, resource, &mut found);
+        }
+        found
     }
 
     /// Who may assume a role, as a policy document.
@@ -101,11 +147,71 @@ impl Template {
         self.resolve(self.found(pointer)?)
     }
 
+    /// The properties of each resource of a type, by logical id; only of those that these parameters make.
+    ///
+    /// # Errors
+    /// When they cannot be resolved with these parameters.
+    pub fn resources(&self, kind: &str) -> Result<BTreeMap<String, Value>> {
+        let all = self.found("/Resources")?.as_object().into_iter().flatten();
+        let mut found = BTreeMap::new();
+        for (name, resource) in all.filter(|(_, it)| it.get("Type") == Some(&json!(kind))) {
+            let condition = resource.get("Condition").and_then(Value::as_str);
+            if condition.map_or(Ok(true), |it| self.condition(it))? {
+                let properties = resource.get("Properties").unwrap_or(&Value::Null);
+                found.insert(name.clone(), self.resolve(properties)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The properties of a resource, whether or not it is there with these parameters.
+    ///
+    /// # Errors
+    /// When there is none, or they cannot be resolved with these parameters.
+    pub fn resource(&self, name: &str) -> Result<Value> {
+        self.value(&format!("/Resources/{name}/Properties"))
+    }
+
+    /// The value of an output.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be resolved with these parameters.
+    pub fn output(&self, name: &str) -> Result<Value> {
+        self.value(&format!("/Outputs/{name}/Value"))
+    }
+
+    /// The names of its parameters; `true`: with a default.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn declared(&self) -> Result<BTreeMap<String, bool>> {
+        let all = self.found("/Parameters")?.as_object().into_iter().flatten();
+        Ok(all.map(|(name, it)| (name.clone(), it.get("Default").is_some())).collect())
+    }
+
+    /// What CloudFormation would say of these values together, before it begins.
+    ///
+    /// # Errors
+    /// When its rules are more than is understood here.
+    pub fn refused(&self) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for rule in self.found("/Rules")?.as_object().into_iter().flatten().map(|(_, it)| it) {
+            if rule.get("RuleCondition").map_or(Ok(true), |it| self.holds(it))? {
+                for assertion in rule["Assertions"].as_array().into_iter().flatten() {
+                    if !self.holds(&assertion["Assert"])? {
+                        said.extend(assertion["AssertDescription"].as_str().map(str::to_owned));
+                    }
+                }
+            }
+        }
+        Ok(said)
+    }
+
     fn found(&self, pointer: &str) -> Result<&Value> {
         self.text.pointer(pointer).ok_or_else(|| format!("the template has no {pointer}").into())
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter, or what stands for a resource (`Name`) or one of its attributes (`Name.Arn`).
     ///
     /// # Errors
     /// When it has none.
@@ -147,6 +253,7 @@ impl Template {
     fn function(&self, name: &str, argument: &Value) -> Result<Value> {
         let list: &[Value] = argument.as_array().map_or(&[], Vec::as_slice);
         match (name, list) {
+            ("Fn::GetAtt", []) => self.parameter(argument.as_str().unwrap_or_default()),
             ("Fn::Sub", []) => Ok(self.substitute(argument, &Map::new())?.into()),
             ("Fn::Sub", [text, Value::Object(variables)]) => {
                 Ok(self.substitute(text, variables)?.into())
@@ -159,6 +266,10 @@ impl Template {
                 let index = usize::try_from(index.as_u64().unwrap_or(u64::MAX))?;
                 let item = self.resolve(from)?.get(index).cloned();
                 item.ok_or_else(|| format!("{from} has no item {index}").into())
+            }
+            ("Fn::Join", [between, list]) => {
+                let list = members_of(&self.resolve(list)?);
+                Ok(list.join(between.as_str().unwrap_or_default()).into())
             }
             ("Fn::Split", [at, text]) => {
                 let text = self.resolve(text)?;
@@ -186,6 +297,10 @@ impl Template {
             (Some(("Fn::Equals", _)), [one, other]) => {
                 Ok(self.resolve(one)? == self.resolve(other)?)
             }
+            (Some(("Fn::EachMemberEquals", _)), [list, value]) => {
+                let value = self.resolve(value)?;
+                Ok(members_of(&self.resolve(list)?).iter().all(|it| value == it.as_str()))
+            }
             (Some(("Fn::Or", _)), any) => {
                 any.iter().try_fold(false, |or, it| Ok(or | self.holds(it)?))
             }
@@ -212,6 +327,35 @@ impl Template {
             result.push_str(rest);
         }
         Ok(result)
+    }
+}
+
+/// Whatever has an `Effect` is a statement.
+fn collect_statements(resource: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) if members.contains_key("Effect") => {
+            let sid = members.get("Sid").and_then(Value::as_str).unwrap_or("without a Sid");
+            found.push(format!("{resource}/{sid}"));
+        }
+        Value::Object(members) => {
+            for member in members.values() {
+                collect_statements(resource, member, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_statements(resource, item, found);
+            }
+        }
+        _ => (),
+    }
+}
+
+/// Of a list, or of the text that stands for one.
+fn members_of(list: &Value) -> Vec<String> {
+    match list {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        text => text.as_str().unwrap_or_default().split(',').map(str::to_owned).collect(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Three accounts as README deploys them, with the policies of `events/policies`: roles from the templates, keys with the
-//! statement that README gives. What they do not allow is refused.
+//! statements that the vault's stack tells. What they do not allow is refused.
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
@@ -47,15 +47,11 @@ impl Deployed {
             (CENTRAL, CENTRAL_ROLE, "RotateSnapshotsRole"),
             (VAULT, VAULT_ROLE, "CopySharedSnapshotsRole"),
         ] {
-            let sources = json!([MEMBER.account, "444444444444"]);
-            let parameters = [("AWS::AccountId", json!(account)), ("SourceAccounts", sources)];
-            let policy = deployed.stage.template("template.yaml", &parameters)?;
-            // Lambda is trusted there; here it is the account, whose root stands for Lambda.
-            let trust = json!({"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole",
-            }]});
-            deployed.stage.create_role(account, name, &trust)?;
-            deployed.stage.put_policy(account, name, &policy.policy(logical_id)?)?;
+            let sources = ("SourceAccounts", json!([MEMBER.account, "444444444444"]));
+            let parameters = [("AWS::AccountId", json!(account)), sources.clone()];
+            let template = deployed.stage.template("template.yaml", &parameters)?;
+            deployed.stage.function_role(account, name, &template.policy(logical_id)?)?;
+            deployed.stage.deployed_with([sources, ("VaultAccounts", json!([VAULT]))]);
         }
         deployed.make_role(MEMBER.account, MEMBER_TEMPLATE, "MemberRole")?;
         let knobs = json!({"identity_policies": true, "key_policies": true});
@@ -82,12 +78,7 @@ impl Deployed {
             };
             parameters.push((name.as_str(), value));
         }
-        parameters.push(("AWS::AccountId", json!(account)));
-        let template = self.stage.template(path, &parameters)?;
-        let name = template.parameter(&format!("{logical_id}Name"))?;
-        let name = name.as_str().unwrap_or_default();
-        self.stage.create_role(account, name, &template.trust(logical_id)?)?;
-        self.stage.put_policy(account, name, &template.policy(logical_id)?)
+        self.stage.deploy_role(account, path, logical_id, &parameters)
     }
 
     /// The policy of the member role, as the template has it.
@@ -97,12 +88,11 @@ impl Deployed {
         self.stage.template(MEMBER_TEMPLATE, &parameters)?.policy("MemberRole")
     }
 
-    /// A key of the member account that the vault may use, by README's statement.
+    /// A key of the member account that the vault may use, by the output of its stack.
     pub(crate) fn shareable_key(&self) -> Result<String> {
-        let mut vaults: Value = serde_json::from_str(&readme_json("VaultCopiesSnapshots")?)?;
-        vaults["Principal"]["AWS"] = json!(role(VAULT, VAULT_ROLE));
         let key = self.stage.key(MEMBER)?;
-        put_key_policy(&self.stage.aws, MEMBER, &key, &[vaults])?;
+        let statements = source_key_statements(&self.stage, &role(VAULT, VAULT_ROLE))?;
+        put_key_policy(&self.stage.aws, MEMBER, &key, &statements)?;
         Ok(key)
     }
 
@@ -175,6 +165,14 @@ impl Deployed {
         assert!(only_looked(aws)?, "{:?}", calls(aws)?);
         Ok(())
     }
+}
+
+/// The output of the vault's stack that is to be pasted into policies of source keys.
+pub(crate) fn source_key_statements(stage: &Stage, role: &str) -> Result<Vec<Value>> {
+    let parameters = [("CopySharedSnapshotsRole.Arn", json!(role))];
+    let output =
+        stage.template("template.yaml", &parameters)?.output("SourceKeyPolicyStatement")?;
+    Ok(serde_json::from_str(output.as_str().unwrap_or_default())?)
 }
 
 /// Nobody was refused anything since the record was cleared.

@@ -5,6 +5,7 @@ use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::machine::project;
 use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, role_arn, vault};
+use snapferry_tests::template::POLICIES;
 
 use crate::common::{count, failed, night, nightly, vault_policy};
 
@@ -58,18 +59,18 @@ fn documents_come_from_parameter_store() -> Result<()> {
         if let Some(document) = document.as_object_mut() {
             document.remove("Name");
         }
-        let parameter = json!({"Name": format!("/backup/policies/team/p{n}"), "Type": "SecureString",
+        let parameter = json!({"Name": format!("{POLICIES}team/p{n}"), "Type": "SecureString",
                                "Value": document.to_string()});
         stage.aws.json(vault(), "ssm", "AmazonSSM.PutParameter", &parameter)?;
     }
-    let env = vec![("POLICIES", "ssm:/backup/policies/".to_owned())];
+    let env = vec![("POLICIES", format!("ssm:{POLICIES}"))];
     let rotate = stage.function_with("rotate-snapshots", env, 60)?;
     let report = rotate.invoke(&night(1))?.report()?;
     assert_eq!(count(&report, "CreateSnapshot"), 1);
     let made = stage.aws.snapshots()?;
     assert_eq!(made[0].tag("snapferry:policy"), "p10", "the last part of the parameter's name");
 
-    let env = vec![("POLICIES", "ssm:/nothing/here".to_owned())];
+    let env = vec![("POLICIES", format!("ssm:{POLICIES}others"))];
     let rotate = stage.function_with("rotate-snapshots", env, 60)?;
     let message = failed(&rotate.invoke(&night(1))?, "InvalidConfiguration");
     assert!(message.contains("POLICIES") && message.contains("found no document"), "{message}");

@@ -50,6 +50,7 @@ fn ids(snapshots: &[Snapshot]) -> BTreeSet<&str> {
 #[test]
 fn copies_within_the_account_have_their_own_key_tags_and_end() -> Result<()> {
     let stage = Stage::new("within")?;
+    stage.deployed_with([("ActInOwnAccount", json!("true"))]);
     let tags = json!({"Backup": "own", "Team": "shop"});
     let volume = stage.aws.volumes(vault(), 1, &json!({"tags": tags}))?.remove(0);
     stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": "daily"}}))?;

@@ -4,13 +4,13 @@
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
-use snapferry_aws::{Aws, Call, Function, Job};
+use snapferry_aws::{Answer, Aws, Call, Function, Job};
 use snapferry_core::documents::Documents;
 use snapferry_core::ec2::Ec2Error;
 use snapferry_core::event::{Common, InvalidEvent, RotateEvent};
 use snapferry_core::execute::Limits;
 use snapferry_core::reconcile;
-use snapferry_core::run::{Failure, Run};
+use snapferry_core::run::Failure;
 
 /// What this function does with its events.
 #[derive(Debug)]
@@ -37,8 +37,13 @@ impl Job for RotateSnapshots {
         event: &RotateEvent,
         now: Timestamp,
         limits: &Limits<'_>,
-    ) -> Result<Run, Ec2Error> {
-        reconcile::rotate(aws, documents, event, now, limits).await
+    ) -> Result<Answer, Ec2Error> {
+        if let Some(per_item) = event.list_scopes {
+            let listing = reconcile::list_scopes(aws, documents, event, per_item).await?;
+            return Ok(Answer::Listing(listing));
+        }
+        let run = reconcile::rotate(aws, documents, event, now, limits).await?;
+        Ok(Answer::Run(Box::new(run)))
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
         "InvalidSnapshot.NotFound"
         | "InvalidVolume.NotFound"
         | "InvalidInstanceID.NotFound"
+        | "ParentNotFoundException"
         | "NotFoundException" => ErrorKind::NotFound,
         "InvalidSnapshot.InUse" => ErrorKind::InUse,
         "CustomerKeyHasBeenRevoked" | "KMSInvalidStateException" | "DisabledException" => {
@@ -62,6 +63,7 @@ pub(crate) fn classify(code: &str) -> ErrorKind {
         | "Unavailable"
         | "KMSInternalException"
         | "DependencyTimeoutException"
+        | "ServiceException"
         | "InternalServerError" => ErrorKind::Internal,
         // SnapshotLimitExceeded stays here on purpose: a full Region needs somebody, waiting does not empty it.
         _ => ErrorKind::Invalid,

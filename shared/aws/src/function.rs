@@ -27,6 +27,9 @@ const SCOPES: usize = 8;
 /// ([Request throttling](https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html)).
 const ACTIONS: usize = 8;
 
+/// How much of a report a state machine gets, which looks at the status and the counts; it takes 256 KB.
+const BRIEF_BYTES: usize = 32_000;
+
 /// How much of a report goes to the log when the invocation fails; CloudWatch takes 256 KB in one event.
 const LOGGED_BYTES: usize = 200_000;
 
@@ -173,6 +176,7 @@ impl Invocation<'_> {
             for line in run.metrics(&self.function.name, policies, now.as_millisecond()) {
                 println!("{line}"); // EMF: a line of the log that is nothing but this JSON
             }
+            log_least_protected(&run);
         }
         let count = |name: &str| run.report.counts.get(name).copied().unwrap_or(0);
         info!(
@@ -190,7 +194,7 @@ impl Invocation<'_> {
         );
         match run.failure() {
             None => {
-                run.report.fit(MAX_BYTES);
+                run.report.fit(if run.is_of_a_list { BRIEF_BYTES } else { MAX_BYTES });
                 Ok(serde_json::to_value(&run.report).unwrap_or_default())
             }
             Some(failure) => {
@@ -205,6 +209,21 @@ impl Invocation<'_> {
                 Err(failure)
             }
         }
+    }
+}
+
+fn log_least_protected(run: &Run) {
+    for worst in run.least_protected() {
+        info!(
+            account = %worst.line.account,
+            region = %worst.line.region,
+            policy = worst.line.policy,
+            volume_id = %worst.line.volume_id,
+            age_minutes = worst.age_minutes,
+            newest_completed = worst.line.newest_completed,
+            reason = worst.reason,
+            "least protected"
+        );
     }
 }
 

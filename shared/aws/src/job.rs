@@ -9,7 +9,9 @@ use snapferry_core::documents::Documents;
 use snapferry_core::ec2::Ec2Error;
 use snapferry_core::event::{Common, InvalidEvent};
 use snapferry_core::execute::Limits;
+use snapferry_core::reconcile::Listing;
 use snapferry_core::run::{Failure, Run};
+use tracing::{error, info};
 
 use crate::function::{Function, Invocation};
 use crate::provider::Aws;
@@ -38,7 +40,16 @@ pub trait Job {
         event: &Self::Event,
         now: Timestamp,
         limits: &Limits<'_>,
-    ) -> impl Future<Output = Result<Run, Ec2Error>>;
+    ) -> impl Future<Output = Result<Answer, Ec2Error>>;
+}
+
+/// What an invocation came to.
+#[derive(Debug)]
+pub enum Answer {
+    /// What was done.
+    Run(Box<Run>),
+    /// What there is to do.
+    Listing(Listing),
 }
 
 /// What Lambda tells of an invocation.
@@ -69,9 +80,20 @@ impl Function {
         let documents = invocation.documents(J::common(&event)).await?;
         let names = J::policies(&documents);
         // Boxed: a run is a deep nest of futures, too deep for the compiler.
-        let run = Box::pin(J::run(&invocation.aws, documents, &event, call.now, &limits))
+        let answer = Box::pin(J::run(&invocation.aws, documents, &event, call.now, &limits))
             .await
             .map_err(|err| Invocation::unreadable(&err))?;
-        invocation.finish(run, &names, call.now)
+        match answer {
+            Answer::Run(run) => invocation.finish(*run, &names, call.now),
+            Answer::Listing(listing) => Ok(listed(&listing)),
+        }
     }
+}
+
+fn listed(listing: &Listing) -> Value {
+    for failure in &listing.failures {
+        error!(error_type = failure.error_type, error = failure.message, "list is not whole");
+    }
+    info!(n_scopes = listing.scopes, n_runs = listing.items.len(), "scopes listed");
+    serde_json::to_value(listing).unwrap_or_default()
 }

@@ -12,6 +12,7 @@ mod function;
 mod in_time;
 mod job;
 mod only_refused;
+mod organization;
 mod pages;
 mod parameters;
 mod presign;
@@ -23,7 +24,7 @@ mod whole;
 pub use deadline::Deadline;
 pub use ec2::AwsEc2;
 pub use function::{Function, Invocation};
-pub use job::{Call, Job};
+pub use job::{Answer, Call, Job};
 #[doc(hidden)]
 pub use presign::{Endpoints, Signing, presigned_url};
 pub use provider::Aws;

@@ -1,6 +1,6 @@
 //! Credentials: the function's own, and roles in member accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use snapferry_core::documents::InvalidConfiguration;
 use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider};
-use snapferry_core::ids::{AccountId, Region, RoleArn};
+use snapferry_core::ids::{AccountId, Region, RoleArn, UnitId};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::bounded::Bounded;
@@ -22,6 +22,7 @@ use crate::convert;
 use crate::deadline::Deadline;
 use crate::ec2::AwsEc2;
 use crate::in_time::InTime;
+use crate::organization;
 use crate::presign::Presigner;
 use crate::whole::Whole;
 
@@ -208,6 +209,14 @@ impl Ec2Provider for Aws {
 
     async fn caller(&self) -> Result<String, Ec2Error> {
         self.identity().await.map(|identity| identity.arn.clone())
+    }
+
+    async fn accounts_in(&self, unit: &UnitId) -> Result<BTreeSet<AccountId>, Ec2Error> {
+        organization::accounts(self, unit).await
+    }
+
+    async fn units_in(&self, unit: &UnitId) -> Result<BTreeSet<UnitId>, Ec2Error> {
+        organization::units(self, unit).await
     }
 
     async fn connect(&self, access: &Access, region: &Region) -> Result<AwsEc2, Ec2Error> {

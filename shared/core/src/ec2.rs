@@ -9,7 +9,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, VolumeId};
+use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, UnitId, VolumeId};
 use crate::inventory::{EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume};
 use crate::policy::{LockMode, Tags};
 
@@ -45,6 +45,18 @@ pub trait Ec2Provider: Send + Sync {
 
     /// `GetCallerIdentity`: the ARN of who the function is, for messages that say whom to allow something.
     fn caller(&self) -> impl Future<Output = Result<String, Ec2Error>> + Send;
+
+    /// `ListAccountsForParent`: the active accounts directly in an organizational unit.
+    fn accounts_in(
+        &self,
+        unit: &UnitId,
+    ) -> impl Future<Output = Result<BTreeSet<AccountId>, Ec2Error>> + Send;
+
+    /// `ListOrganizationalUnitsForParent`: the units directly below one.
+    fn units_in(
+        &self,
+        unit: &UnitId,
+    ) -> impl Future<Output = Result<BTreeSet<UnitId>, Ec2Error>> + Send;
 
     /// `AssumeRole` where `access` names a role, once per role and run.
     fn connect(

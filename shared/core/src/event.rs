@@ -3,13 +3,14 @@
 //! An event is a hint, never an authority: it narrows the scope and shortens the delay. Owner, state, description
 //! and encryption are read from EC2.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::chain::one_line;
-use crate::ids::{AccountId, Region, Scope, SnapshotId};
+use crate::ids::{AccountId, Region, Scope, SnapshotId, UnitId};
 use crate::policy::document::without_secrets;
 
 /// The event is none that the function knows.
@@ -44,6 +45,10 @@ pub struct RotateEvent {
     pub scheduled_time: Option<Timestamp>,
     /// Only these; empty: all.
     pub scopes: BTreeSet<Scope>,
+    /// Do nothing but list the scopes, so many to a run.
+    pub list_scopes: Option<NonZeroUsize>,
+    /// Such a list was made before, and this is what it has of the accounts of organizational units.
+    pub listed: Option<BTreeMap<UnitId, BTreeSet<AccountId>>>,
 }
 
 /// What woke `copy-shared-snapshots`.
@@ -96,8 +101,8 @@ impl RotateEvent {
         }
         only(
             event,
-            &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now"],
-            "an EventBridge schedule, or any of ScheduledTime, Policies, Scopes, DryRun, Now",
+            &["ScheduledTime", "Policies", "Scopes", "DryRun", "Now", "ListScopes", "Listed"],
+            "an EventBridge schedule, or any of ScheduledTime, Policies, Scopes, DryRun, Now, ListScopes, Listed",
         )?;
         let scopes =
             strings(event, "Scopes", "a list of account/Region such as 333333333333/eu-central-1")?;
@@ -105,8 +110,41 @@ impl RotateEvent {
             common: common(event)?,
             scheduled_time: time(event, "ScheduledTime")?,
             scopes: scopes.into_iter().collect(),
+            list_scopes: list_scopes(event)?,
+            listed: listed(event)?,
         })
     }
+}
+
+fn list_scopes(event: &Map<String, Value>) -> Result<Option<NonZeroUsize>, InvalidEvent> {
+    let found = event.get("ListScopes").filter(|found| !found.is_null());
+    let number = |found: &Value| {
+        let number = found.as_u64().filter(|number| (1..=1000).contains(number));
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        let number = number.and_then(NonZeroUsize::new);
+        number
+            .ok_or_else(|| invalid("/ListScopes", "how many scopes a run takes, 1 to 1000", found))
+    };
+    found.map(number).transpose()
+}
+
+fn listed(
+    event: &Map<String, Value>,
+) -> Result<Option<BTreeMap<UnitId, BTreeSet<AccountId>>>, InvalidEvent> {
+    const WANT: &str = "organizational units with their accounts, as ListScopes answers them";
+    let units = match event.get("Listed") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(units)) => units,
+        Some(other) => return Err(invalid("/Listed", WANT, other)),
+    };
+    let unit = |name: &String| {
+        let unit = name.parse().map_err(|_| invalid_text("/Listed", WANT, name))?;
+        let accounts = strings(units, name, WANT);
+        let accounts = accounts
+            .map_err(|err| InvalidEvent { pointer: format!("/Listed{}", err.pointer), ..err });
+        Ok((unit, accounts?.into_iter().collect()))
+    };
+    units.keys().map(unit).collect::<Result<_, _>>().map(Some)
 }
 
 impl CopyEvent {

@@ -179,6 +179,38 @@ id!(
     }
 );
 
+id!(
+    /// The ARN of a role that every account has: `*` in the account's place.
+    EveryRoleArn in Arc<str>,
+    "a role ARN with * for the account such as arn:aws:iam::*:role/snapferry-member",
+    |text| text.splitn(6, ':').nth(4) == Some("*")
+        && text.replacen(":*:", ":000000000000:", 1).parse::<RoleArn>().is_ok()
+);
+
+impl EveryRoleArn {
+    /// The role of one account.
+    #[must_use]
+    pub fn of(&self, account: &AccountId) -> RoleArn {
+        RoleArn(self.0.replacen(":*:", &format!(":{account}:"), 1).into())
+    }
+}
+
+id!(
+    /// An organizational unit, or the root, of an organization in AWS Organizations
+    /// ([ListAccountsForParent](https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListAccountsForParent.html)).
+    UnitId in Arc<str>,
+    "an organizational unit such as ou-ab12-cd34ef56, or the root such as r-ab12",
+    |text| {
+        let within = |text: &str, least| (least..=32).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+        match (text.strip_prefix("r-"), text.strip_prefix("ou-").and_then(|it| it.split_once('-'))) {
+            (Some(root), _) => within(root, 4),
+            (None, Some((root, unit))) => within(root, 4) && within(unit, 8),
+            (None, None) => false,
+        }
+    }
+);
+
 impl RoleArn {
     /// The account the role lives in: the account whose volumes are meant.
     #[must_use]
@@ -325,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn units_are_what_organizations_prints() {
+        for good in ["r-ab12", "ou-ab12-cd34ef56", "ou-12345678-0123456789abcdef"] {
+            assert!(good.parse::<UnitId>().is_ok(), "{good}");
+        }
+        for bad in
+            ["r-ab1", "r-AB12", "ou-ab12", "ou-ab12-cd34", "ou-ab12-cd34-ef56", "o-ab12cd34ef"]
+        {
+            assert!(bad.parse::<UnitId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn ids_are_whole_and_in_the_order_of_their_text() {
         let mut texts = ["vol-0123456789abcdef0", "vol-ffffffff", "vol-01234567", "vol-01234568"];
         let mut ids = texts.map(|text| text.parse::<VolumeId>().unwrap());
@@ -354,6 +398,12 @@ mod tests {
         let role: RoleArn = "arn:aws-us-gov:iam::012345678901:role/path/name".parse().unwrap();
         assert_eq!(role.account().as_str(), "012345678901");
         assert!("arn:aws:iam::012345678901:user/name".parse::<RoleArn>().is_err());
+        let every: EveryRoleArn = "arn:aws-cn:iam::*:role/path/a:*:b".parse().unwrap();
+        let account = "012345678901".parse().unwrap();
+        assert_eq!(every.of(&account).as_str(), "arn:aws-cn:iam::012345678901:role/path/a:*:b");
+        for one in [role.as_str(), "arn:aws:iam::*:user/name", "arn:aws:iam:*::role/name"] {
+            assert!(one.parse::<EveryRoleArn>().is_err(), "{one}");
+        }
         let key: KmsKeyArn = "arn:aws:kms:eu-west-2:222222222222:key/mrk-1".parse().unwrap();
         assert_eq!(key.region().as_str(), "eu-west-2");
         assert!("arn:aws:kms:eu-west-2:222222222222:alias/x".parse::<KmsKeyArn>().is_err());

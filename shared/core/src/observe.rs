@@ -21,11 +21,13 @@ use vault::in_progress;
 
 pub use copied::{Copied, Look, copied};
 pub use full_copy::copies_of_volume;
+pub use organization::{Members, UnreadableUnit, organization};
 pub use source_tags::source_tags;
 pub use vault::{Vault, Within, vault, within};
 
 mod copied;
 mod full_copy;
+mod organization;
 mod source_tags;
 mod vault;
 

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use crate::ec2::Access;
-use crate::ids::{AccountId, KmsKeyArn, KmsKeyId, Region, RoleArn, VolumeId};
+use crate::ids::{AccountId, EveryRoleArn, KmsKeyArn, KmsKeyId, Region, RoleArn, UnitId, VolumeId};
 use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
@@ -25,8 +25,11 @@ pub struct Policy {
     pub name: String,
     /// `State` is `ENABLED`. A disabled policy is observed and reported, and does nothing.
     pub enabled: bool,
-    /// Accounts and Regions. Empty: the function's own credentials and Region. Of an event policy always empty.
+    /// Accounts and Regions. With `units` empty too: the function's own credentials and Region. Of an event policy always
+    /// empty.
     pub targets: Vec<Target>,
+    /// All accounts of organizational units. Of an event policy always empty.
+    pub units: Vec<UnitTarget>,
     /// `EBS_SNAPSHOT_MANAGEMENT` or `EVENT_BASED_POLICY`.
     pub details: Details,
 }
@@ -37,6 +40,21 @@ pub struct Target {
     /// The role to assume; its account is the account that is meant.
     pub role_arn: RoleArn,
     /// The secret that the role's trust policy asks for.
+    pub external_id: Option<String>,
+    /// Empty: the function's own Region.
+    pub regions: Vec<Region>,
+}
+
+/// Accounts of an organization to act in, by where they are in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitTarget {
+    /// All active accounts of these, and of the units below them. Not empty.
+    pub units: BTreeSet<UnitId>,
+    /// But not these.
+    pub exclude_accounts: BTreeSet<AccountId>,
+    /// The role to assume in each.
+    pub role_arn: EveryRoleArn,
+    /// The secret that the roles' trust policies ask for.
     pub external_id: Option<String>,
     /// Empty: the function's own Region.
     pub regions: Vec<Region>,

@@ -13,12 +13,14 @@ use crate::observe::Unreadable;
 use crate::settle::settle;
 
 pub use copy::copy;
+pub use listing::{Item, Listing, ListingFailure, list_scopes};
 pub use rotate::rotate;
 
 mod aimless;
 mod copy;
 mod full_copy;
 mod gathered;
+mod listing;
 mod places;
 mod rotate;
 mod vaults;

@@ -149,7 +149,7 @@ pub struct HeldLine {
 }
 
 /// How well a volume is protected.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CoverageLine {
     /// The volume; of copies, the source's.

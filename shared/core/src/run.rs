@@ -1,15 +1,16 @@
 //! What a whole invocation came to: the report, and everything that somebody has to act on.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use crate::audit::Violation;
 use crate::chain::{Chain, one_line};
-use crate::observe::Unreadable;
+use crate::observe::{Unreadable, UnreadableUnit};
 use crate::policy::document::InvalidPolicy;
-use crate::report::{OutcomeName, Report};
+use crate::report::{CoverageLine, OutcomeName, Report};
 
 #[cfg(test)]
 mod tests;
@@ -23,12 +24,16 @@ pub struct Run {
     pub invalid: Vec<InvalidPolicy>,
     /// Scopes that were passed over.
     pub unreadable: Vec<Unreadable>,
+    /// Organizational units, whose accounts were passed over as far as they are not known.
+    pub unreadable_units: Vec<UnreadableUnit>,
     /// Why deletions were withheld.
     pub violations: Vec<Violation>,
     /// How many deletions were withheld.
     pub n_withheld: usize,
     /// For every copy that was a full one without need, its policy. `None`: it is not the function that watches that.
     pub full_copies: Option<Vec<String>>,
+    /// It is one of many of the same list, see [`of_a_list`](Self::of_a_list).
+    pub is_of_a_list: bool,
 }
 
 /// How an invocation that somebody has to act on ends.
@@ -43,7 +48,32 @@ pub struct Failure {
 /// So many failed objects are named in the message; the log has them all.
 const NAMED: usize = 20;
 
+/// So many of the least protected volumes of a run go to the log, of however many there are.
+const LEAST_PROTECTED: usize = 20;
+
+/// What brings a volume its next snapshot or copy, where the report tells of a volume. (A set's line is of an instance.)
+const PROTECTS: [&str; 2] = ["CreateSnapshot", "CopySnapshot"];
+
+/// One of the least protected volumes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeastProtected<'a> {
+    /// The volume, where its snapshots or copies are, and who wants it.
+    pub line: &'a CoverageLine,
+    /// The age of its newest good one, or for how long it has waited for its first.
+    pub age_minutes: i64,
+    /// What keeps it from its next, where this run knows.
+    pub reason: Option<&'a str>,
+}
+
 impl Run {
+    /// One of many runs of the same list: what the list has told already is not told again, and the answer is to be
+    /// short, as a state machine takes 256 KB
+    /// ([Step Functions](https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)).
+    #[must_use]
+    pub fn of_a_list(self) -> Self {
+        Self { invalid: Vec::new(), is_of_a_list: true, ..self }
+    }
+
     /// `None`: nobody needs to act. A dry run tells what would fail or be refused in its report, so only what keeps the
     /// plan from being whole is a failure of it. Where several things went wrong, the first of the contract's order gives the
     /// `errorType`, and the message tells them all.
@@ -70,14 +100,14 @@ impl Run {
                 )
             })
             .collect();
+        let scopes = self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error)));
+        let units = self
+            .unreadable_units
+            .iter()
+            .map(|it| format!("organizational unit {}: {}", it.unit, Chain(&it.error)));
         let parts = [
             ("InvalidPolicy", texts(self.invalid.iter().map(ToString::to_string))),
-            (
-                "ScopesUnreadable",
-                texts(
-                    self.unreadable.iter().map(|it| format!("{}: {}", it.scope, Chain(&it.error))),
-                ),
-            ),
+            ("ScopesUnreadable", texts(scopes.chain(units).collect::<Vec<_>>().into_iter())),
             ("ActionsFailed", texts(failed.into_iter())),
             ("PlanRefused", texts(self.violations.iter().map(ToString::to_string))),
         ];
@@ -107,6 +137,45 @@ impl Run {
         let mut lines = vec![self.metric_line(function, None, now_ms)];
         lines.extend(names.iter().map(|name| self.metric_line(function, Some(name), now_ms)));
         lines
+    }
+
+    /// The worst volumes of a run, the worst one of each policy before all others, so that no policy hides another.
+    #[must_use]
+    pub fn least_protected(&self) -> Vec<LeastProtected<'_>> {
+        let wanted = self.report.coverage.iter();
+        let mut wanted: Vec<_> =
+            wanted.filter_map(|line| Some((line.unprotected_minutes?, line))).collect();
+        wanted.sort_by_key(|(age, line)| {
+            (Reverse(*age), &line.account, &line.region, &line.volume_id)
+        });
+        let mut policies = BTreeSet::new();
+        let (mut worst, others): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(_, line)| policies.insert(&line.policy));
+        worst.extend(others);
+        worst.truncate(LEAST_PROTECTED);
+        let told = |(age_minutes, line)| LeastProtected {
+            line,
+            age_minutes,
+            reason: self.hindrance(line),
+        };
+        worst.into_iter().map(told).collect()
+    }
+
+    fn hindrance(&self, line: &CoverageLine) -> Option<&str> {
+        let mut actions = self.report.actions.iter().filter(|it| {
+            PROTECTS.contains(&it.action)
+                && it.policy == line.policy
+                && it.account == line.account
+                && it.volume_id.as_ref() == Some(&line.volume_id)
+        });
+        let error = actions.find_map(|it| it.error.as_ref());
+        let mut held = self.report.held.iter().filter(|it| {
+            it.snapshot_id.is_none()
+                && it.policy == line.policy
+                && it.account == line.account
+                && it.volume_id.as_ref() == Some(&line.volume_id)
+        });
+        error.map(|it| it.message.as_str()).or_else(|| held.next().map(|it| it.reason.as_str()))
     }
 
     fn metric_line(&self, function: &str, policy: Option<&str>, now_ms: i64) -> Value {
@@ -142,7 +211,10 @@ impl Run {
             metrics.insert("OldestProtectionAgeMinutes", json!(oldest));
         }
         if policy.is_none() {
-            metrics.insert("ScopesUnreadable", json!(self.unreadable.len()));
+            metrics.insert(
+                "ScopesUnreadable",
+                json!(self.unreadable.len() + self.unreadable_units.len()),
+            );
             metrics.insert("DeletionsWithheld", json!(self.n_withheld));
         }
         let names: Vec<Value> = metrics

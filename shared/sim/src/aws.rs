@@ -1,12 +1,13 @@
 //! A process's way to AWS: how a call gets there, what can go wrong with it, and how time passes in between.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use snapferry_core::ec2::{Access, Ec2Error, Ec2Provider, ErrorKind};
-use snapferry_core::ids::{AccountId, Region, Scope};
+use snapferry_core::ids::{AccountId, Region, Scope, UnitId};
 
 use crate::calls::{Call, Fault, Refusal, no_answer, refuse};
 use crate::port::Client;
@@ -175,6 +176,16 @@ impl Ec2Provider for Aws {
     async fn caller(&self) -> Result<String, Ec2Error> {
         let caller = format!("arn:aws:sts::{}:assumed-role/function/snapferry", self.home.account);
         self.call(&self.home, "GetCallerIdentity", "", |_, _| Ok(caller)).await
+    }
+
+    async fn accounts_in(&self, unit: &UnitId) -> Result<BTreeSet<AccountId>, Ec2Error> {
+        let of = |world: &mut World, _| world.unit(unit).map(|it| it.accounts.clone());
+        self.call(&self.home, "ListAccountsForParent", unit.as_str(), of).await
+    }
+
+    async fn units_in(&self, unit: &UnitId) -> Result<BTreeSet<UnitId>, Ec2Error> {
+        let of = |world: &mut World, _| world.unit(unit).map(|it| it.units.clone());
+        self.call(&self.home, "ListOrganizationalUnitsForParent", unit.as_str(), of).await
     }
 
     async fn connect(&self, access: &Access, region: &Region) -> Result<Client, Ec2Error> {

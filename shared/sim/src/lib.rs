@@ -27,5 +27,5 @@ pub use calls::{Call, Fault};
 pub use port::Client;
 pub use record::{Deletion, InstanceState, Lock, Record, Settings, Share, SimInstance, SimKey};
 pub use turns::{Rng, drive, interleave};
-pub use world::{Sim, id};
+pub use world::{Sim, Unit, id};
 pub use zones::zones;

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
+use snapferry_core::ec2::ErrorKind;
+use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, UnitId, VolumeId};
 use snapferry_core::inventory::{EbsEncryption, Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
 use crate::buckets::Bucket;
-use crate::calls::{Call, Fault, Faults};
+use crate::calls::{Call, Fault, Faults, Refusal, refuse};
 use crate::record::{Deletion, Disk, InstanceState, Record, Settings, Share, SimInstance, SimKey};
 use crate::turns::Rng;
 
@@ -32,6 +33,7 @@ pub(crate) struct World {
     pub(crate) encryption: BTreeMap<Scope, EbsEncryption>,
     pub(crate) disabled: BTreeSet<Scope>,
     pub(crate) locked_out: BTreeSet<AccountId>,
+    pub(crate) organization: BTreeMap<UnitId, Unit>,
     pub(crate) journal: Vec<Call>,
     pub(crate) faults: Option<Faults>,
     pub(crate) deletions: Vec<Deletion>,
@@ -44,7 +46,29 @@ pub(crate) struct World {
     pub(crate) before: VecDeque<BTreeMap<SnapshotId, Record>>,
 }
 
+/// An organizational unit, or the root.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    /// Directly in it.
+    pub accounts: BTreeSet<AccountId>,
+    /// Directly below it.
+    pub units: BTreeSet<UnitId>,
+}
+
+impl World {
+    pub(crate) fn unit(&self, unit: &UnitId) -> Result<&Unit, Refusal> {
+        let what = "You specified parent that doesn't exist.";
+        let unknown = || refuse(ErrorKind::NotFound, "ParentNotFoundException", what);
+        self.organization.get(unit).map_or_else(unknown, Ok)
+    }
+}
+
 impl Sim {
+    /// Makes an organizational unit, or changes it.
+    pub fn organize(&self, unit: &UnitId, change: impl FnOnce(&mut Unit)) {
+        change(self.world().organization.entry(unit.clone()).or_default());
+    }
+
     /// An empty world at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
@@ -60,6 +84,7 @@ impl Sim {
             encryption: BTreeMap::new(),
             disabled: BTreeSet::new(),
             locked_out: BTreeSet::new(),
+            organization: BTreeMap::new(),
             journal: Vec::new(),
             faults: None,
             deletions: Vec::new(),

@@ -24,6 +24,7 @@ from . import (
     lambdas,
     locks,
     motos,
+    organizations,
     restores,
     sharing,
     snapshots,
@@ -33,6 +34,7 @@ from . import (
 )
 from .calls import FAULTS, LOG, Call, Request, Response, read, wait
 from .errors import AwsError
+from .proof import FUNCTION, RECORD
 from .query import Params
 from .world import LOCK, WORLD, Caller, caller_of, set_current_caller
 
@@ -60,7 +62,7 @@ DISABLED = {
 def install() -> None:
     """Patches moto. Once, before the first request."""
     motos.install()
-    for module in (backup, events, images, instances, keys, lambdas, snapshots):
+    for module in (backup, events, images, instances, keys, lambdas, organizations, snapshots):
         module.install()
 
 
@@ -104,9 +106,20 @@ def identify(call: Call, request: Request) -> Caller:
     account = request.headers.get("x-moto-account-id")
     if account:  # a state machine's own calls
         caller = Caller(account, f"arn:aws:iam::{account}:root", user_id=account)
+    caller.actor = actor(call, request, caller)
     call.account, call.role = caller.account, caller.role_arn
     set_current_caller(caller)
     return caller
+
+
+def actor(call: Call, request: Request, caller: Caller) -> str:
+    """Which function calls, and in which role that it has assumed; nothing: whoever else."""
+    agent = " ".join(request.headers.get(name, "") for name in ("user-agent", "x-amz-user-agent"))
+    function, session = FUNCTION.search(agent), WORLD.sessions.get(call.key)
+    if function is None:
+        return ""
+    assumed = caller.role_arn if session and session.made_by else None
+    return f"{function[1]} as {assumed.rsplit('/', 1)[-1]}" if assumed else function[1]
 
 
 def with_fault(call: Call, request: Request, caller: Caller, fault: dict[str, Any]) -> Response:
@@ -150,12 +163,18 @@ def serve_as_asked(call: Call, request: Request, caller: Caller, fault: dict[str
 
 def serve(call: Call, request: Request, caller: Caller) -> Response:
     refuse_disabled(call, caller)
+    RECORD.begin(f"{call.service}:{call.action} in {call.account}/{call.region}")
+    identity.authorize(call, caller)
+    response = answer_of(call, request, caller)
+    if response.status < 400:
+        RECORD.keep(caller)
+    return response
+
+
+def answer_of(call: Call, request: Request, caller: Caller) -> Response:
     try:
-        if call.service == "ec2":
-            params = Params(call.params)
-            identity.authorize(call.action, caller, call.region, params)
         if call.service == "ec2" and call.action in EC2:
-            return Response(*EC2[call.action](caller, call.region, params))
+            return Response(*EC2[call.action](caller, call.region, Params(call.params)))
         if call.service == "sts" and call.action in sts.ACTIONS:
             return Response(*sts.ACTIONS[call.action](caller, Params(call.params)))
         if call.service == "lambda" and call.action == "Invoke":

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import outside, wire
+from . import organizations, outside, wire
 from .backup import JOBS
 from .calls import FAULTS, LOG, Request, Response
 from .errors import AwsError
 from .events import HISTORY, emit
 from .functions import FUNCTIONS
 from .outside import Body, Wrong
+from .proof import RECORD, prove
 from .world import DELAYS, KNOBS, LOCK, TIMERS, reset
 
 PREFIX = "/local-aws/"
@@ -55,8 +56,10 @@ def forget_everything(body: Body, query: dict[str, str]) -> Body:
         FUNCTIONS.reset()
         FAULTS.clear()
         LOG.clear()
+        RECORD.clear()
         HISTORY.clear()
         JOBS.clear()
+        organizations.forget()
     return {}
 
 
@@ -146,6 +149,10 @@ def clear_calls(body: Body, query: dict[str, str]) -> Body:
     return {}
 
 
+def prove_policies(body: Body, query: dict[str, str]) -> Body:
+    return prove(body["policies"], body["actors"])
+
+
 def get_faults(body: Body, query: dict[str, str]) -> Body:
     if query.get("wait") not in (None, "held"):
         raise Wrong("wait: held")
@@ -197,6 +204,11 @@ def clear_faults(body: Body, query: dict[str, str]) -> Body:
     return get_faults({}, {})
 
 
+def set_organization(body: Body, query: dict[str, str]) -> Body:
+    organizations.put(body["account"], body["units"])
+    return {}
+
+
 def health(body: Body, query: dict[str, str]) -> Body:
     return {"ok": True, "timers": TIMERS.pending(), "delays": DELAYS.pending()}
 
@@ -225,9 +237,11 @@ ROUTES: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
     ("POST", "restores"): outside.set_restore,
     ("GET", "regions"): outside.get_regions,
     ("POST", "regions"): outside.set_region,
+    ("POST", "organization"): set_organization,
     ("GET", "calls"): get_calls,
     ("GET", "calls/counts"): get_counts,
     ("DELETE", "calls"): clear_calls,
+    ("POST", "proof"): prove_policies,
     ("GET", "faults"): get_faults,
     ("POST", "faults"): add_faults,
     ("DELETE", "faults"): clear_faults,

@@ -1,6 +1,6 @@
-"""What EC2 asks a role's own policies, where knob `identity_policies` is on.
+"""What services ask a role's own policies, where knob `identity_policies` is on or a function calls (see `proof`).
 
-It asks once for every resource of a call, and once more for tags that are made with it. The table of that is
+EC2 asks once for every resource of a call, and once more for tags that are made with it. The table of that is
 from the Service Authorization Reference; actions that are not in it are asked for resource `*`.
 """
 
@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from moto.ssm import ssm_backends
+
+from . import keys
+from .calls import Call
 from .errors import AwsError
+from .organizations import parent_arn
 from .policy import Context
 from .query import Params, timestamp
 from .roles import denial, may
@@ -18,18 +23,86 @@ from .world import KNOBS, LOCK, Caller, backend, partition
 Asked = tuple[str, str, Context]  # action, resource, what is known of it
 
 
-def authorize(action: str, caller: Caller, region: str, p: Params) -> None:
-    if not KNOBS["identity_policies"] or not caller.role_arn:
+def authorize(call: Call, caller: Caller) -> None:
+    if not caller.actor and not (KNOBS["identity_policies"] and caller.role_arn):
         return
     with LOCK:
-        common = {"aws:RequestedRegion": region, "ec2:Region": region}
-        for wanted, resource, context in ASKS.get(action, anything)(action, Place(caller, region), p):
-            if not may(caller, f"ec2:{wanted}", resource, {**common, **context}):
-                raise AwsError(
-                    "UnauthorizedOperation",
-                    "You are not authorized to perform this operation. "
-                    + denial(caller, f"ec2:{wanted}", resource),
-                )
+        for action, resource, context in SERVICES.get(call.service, by_name)(call, caller):
+            if not may(caller, action, resource, {"aws:RequestedRegion": call.region, **context}):
+                raise refusal(call, denial(caller, action, resource))
+
+
+def refusal(call: Call, message: str) -> AwsError:
+    if call.service == "ec2":
+        text = f"You are not authorized to perform this operation. {message}"
+        return AwsError("UnauthorizedOperation", text)
+    return AwsError("AccessDenied" if call.protocol == "query" else "AccessDeniedException", message)
+
+
+# ---- other services -------------------------------------------------------------------------------
+
+
+def by_name(call: Call, caller: Caller) -> Iterator[Asked]:
+    yield f"{call.service}:{call.action}", "*", {}
+
+
+def nothing(call: Call, caller: Caller) -> Iterator[Asked]:
+    """AssumeRole asks when it knows the role, and GetCallerIdentity never."""
+    yield from ()
+
+
+def of_keys(call: Call, caller: Caller) -> Iterator[Asked]:
+    """A call of the caller's own, not of a service in its name. DescribeKey asks when it knows the key."""
+    if call.action == "DescribeKey":
+        return
+    key = keys.find(caller.account, call.region, call.params.get("KeyId") or "")
+    if key is None:
+        yield from by_name(call, caller)
+    else:
+        context = {"kms:CallerAccount": caller.account, "aws:ResourceAccount": key.account_id}
+        if call.action == "CreateGrant":
+            context["kms:GrantIsForAWSResource"] = "false"
+        named = call.params.get("EncryptionContext") or {}
+        context |= {f"kms:EncryptionContext:{name}": value for name, value in named.items()}
+        yield f"kms:{call.action}", key.arn, context
+
+
+def of_parameters(call: Call, caller: Caller) -> Iterator[Asked]:
+    """The path as it was asked for; and what Systems Manager decrypts in the name of whoever asks. `aws/ssm` is for all
+    of its account."""
+    if call.action != "GetParametersByPath":
+        yield from by_name(call, caller)
+        return
+    path, account, region = call.params.get("Path") or "", caller.account, call.region
+    yield "ssm:GetParametersByPath", f"arn:{partition(region)}:ssm:{region}:{account}:parameter{path}", {}
+    if not call.params.get("WithDecryption"):
+        return
+    for name, versions in list(ssm_backends[account][region]._parameters.items()):
+        named = versions[-1].keyid or ""
+        key = None if named == "alias/aws/ssm" else keys.find(account, region, named)
+        if name.startswith(path.rstrip("/") + "/") and key is not None:
+            arn = f"arn:{partition(region)}:ssm:{region}:{account}:parameter{name}"
+            context = {
+                "kms:CallerAccount": account,
+                "kms:EncryptionContext:PARAMETER_ARN": arn,
+                "kms:ViaService": f"ssm.{region}.amazonaws.com",
+            }
+            yield "kms:Decrypt", key.arn, context
+
+
+def of_organizations(call: Call, caller: Caller) -> Iterator[Asked]:
+    """Lists below a parent are asked for the parent."""
+    parent = call.params.get("ParentId")
+    yield f"organizations:{call.action}", parent and parent_arn(caller.account, parent) or "*", {}
+
+
+# ---- EC2 ------------------------------------------------------------------------------------------
+
+
+def of_ec2(call: Call, caller: Caller) -> Iterator[Asked]:
+    ask = ASKS.get(call.action, anything)
+    for action, resource, context in ask(call.action, Place(caller, call.region), Params(call.params)):
+        yield f"ec2:{action}", resource, {"ec2:Region": call.region, **context}
 
 
 class Place:
@@ -204,4 +277,12 @@ ASKS: dict[str, Callable[[str, Place, Params], Iterator[Asked]]] = {
     "ResetSnapshotAttribute": one_snapshot(),
     "RestoreSnapshotTier": one_snapshot(),
     "UnlockSnapshot": one_snapshot(),
+}
+
+SERVICES: dict[str, Callable[[Call, Caller], Iterator[Asked]]] = {
+    "ec2": of_ec2,
+    "kms": of_keys,
+    "organizations": of_organizations,
+    "ssm": of_parameters,
+    "sts": nothing,
 }

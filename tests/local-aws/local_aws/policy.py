@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
 import re
 from typing import Any
 
+from .organizations import organization_of
 from .world import Caller, parse_time
 
 Context = dict[str, Any]  # a key's value, or the list of its values
+Statement = dict[str, Any]
 POSITIVE = {"StringEquals", "StringLike", "StringEqualsIgnoreCase", "ArnEquals", "ArnLike", "Bool", "Null"}
 
 
 def many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def principal(caller: Caller) -> Context:
+    """What is known of whoever asks."""
+    organization = organization_of(caller.account)
+    return {
+        "aws:PrincipalArn": caller.role_arn or caller.arn,
+        "aws:PrincipalAccount": caller.account,
+        **({"aws:PrincipalOrgID": organization} if organization else {}),
+    }
 
 
 def allows(policy: str | dict[str, Any], caller: Caller, action: str, context: dict[str, str]) -> bool:
@@ -23,11 +36,7 @@ def allows(policy: str | dict[str, Any], caller: Caller, action: str, context: d
         document = json.loads(policy) if isinstance(policy, str) else policy
     except ValueError:
         return False
-    context = {
-        "aws:PrincipalArn": caller.role_arn or caller.arn,
-        "aws:PrincipalAccount": caller.account,
-        **context,
-    }
+    context = {**principal(caller), **context}
     allowed = False
     for statement in many(document.get("Statement")):
         actions = [a.lower() for a in many(statement.get("Action"))]
@@ -49,11 +58,7 @@ def permits(documents: list[Any], action: str, resource: str, context: Context) 
     for document in documents:
         whole = json.loads(document) if isinstance(document, str) else document
         for statement in many(whole.get("Statement")):
-            if not names(statement, "Action", action, context):
-                continue
-            if not names(statement, "Resource", resource, context):
-                continue
-            if not conditions_hold(statement.get("Condition") or {}, context):
+            if not fits(statement, action, resource, context):
                 continue
             if statement.get("Effect") == "Deny":
                 return False
@@ -61,7 +66,16 @@ def permits(documents: list[Any], action: str, resource: str, context: Context) 
     return allowed
 
 
-def names(statement: dict[str, Any], element: str, value: str, context: Context) -> bool:
+def fits(statement: Statement, action: str, resource: str, context: Context) -> bool:
+    """Whether a statement of an identity policy is about doing `action` to `resource`."""
+    return (
+        names(statement, "Action", action, context)
+        and names(statement, "Resource", resource, context)
+        and conditions_hold(statement.get("Condition") or {}, context)
+    )
+
+
+def names(statement: Statement, element: str, value: str, context: Context) -> bool:
     """`Action`, `NotAction`, `Resource` or `NotResource` of a statement."""
     flags = re.IGNORECASE if element == "Action" else 0
     if f"Not{element}" in statement:
@@ -73,6 +87,15 @@ def names(statement: dict[str, Any], element: str, value: str, context: Context)
 
 def pattern(text: str, context: Context) -> str:
     """`*` and `?` match anything; `${*}` is an asterisk, `${aws:PrincipalAccount}` a value of the context."""
+    return translated(text, context) if "${" in text else constant(text)
+
+
+@functools.cache
+def constant(text: str) -> str:
+    return translated(text, {})
+
+
+def translated(text: str, context: Context) -> str:
     known = {k.lower(): v for k, v in context.items()}
     result = ""
     for part in re.findall(r"\$\{[^}]*\}|.", text, re.DOTALL):

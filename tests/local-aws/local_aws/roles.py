@@ -7,7 +7,8 @@ from typing import Any
 
 from moto.iam.models import iam_backends
 
-from .policy import Context, permits
+from .policy import Context, permits, principal
+from .proof import RECORD
 from .world import KNOBS, Caller
 
 ROLE_ARN = re.compile(r"arn:(aws[\w-]*):iam::(\d{12}):role/(.+)")
@@ -23,12 +24,13 @@ def find_role(arn: str) -> Any:
 
 def may(caller: Caller, action: str, resource: str, context: Context) -> bool:
     """Whether the caller's own policies let it. Root and users may do everything."""
+    context = {**principal(caller), **context}
+    RECORD.need(caller, action, resource, context)
     if not KNOBS["identity_policies"] or not caller.role_arn:
         return True
     role = find_role(caller.role_arn)
     documents = [*role.policies.values(), *map(current, role.managed_policies.values())] if role else []
-    mine = {"aws:PrincipalArn": caller.role_arn, "aws:PrincipalAccount": caller.account}
-    return permits(documents, action, resource, {**mine, **context})
+    return permits(documents, action, resource, context)
 
 
 def current(managed: Any) -> str:

@@ -8,7 +8,8 @@ import secrets
 from typing import Any
 
 from .errors import AwsError, request_id
-from .policy import allows
+from .organizations import organization_of
+from .policy import Context, allows
 from .query import Params, element, timestamp
 from .roles import ROLE_ARN, denial, find_role, may
 from .world import LOCK, WORLD, Caller, Session, new_access_key, now
@@ -23,6 +24,12 @@ def answer(action: str, members: dict[str, Any]) -> tuple[int, dict[str, str], b
         f"<ResponseMetadata><RequestId>{rid}</RequestId></ResponseMetadata></{action}Response>"
     )
     return 200, {"content-type": "text/xml", "x-amzn-requestid": rid}, body.encode()
+
+
+def owner(account: str) -> Context:
+    """What is known of whose a role is."""
+    organization = organization_of(account)
+    return {"aws:ResourceAccount": account, **({"aws:ResourceOrgID": organization} if organization else {})}
 
 
 def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
@@ -45,8 +52,8 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
                 "AccessDenied",
                 f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
             )
-        owner = {"aws:ResourceAccount": ROLE_ARN.fullmatch(arn).group(2)}
-        if not may(caller, "sts:AssumeRole", arn, owner):
+        account = ROLE_ARN.fullmatch(arn).group(2)
+        if not may(caller, "sts:AssumeRole", arn, {**context, **owner(account)}):
             raise AwsError("AccessDenied", denial(caller, "sts:AssumeRole", arn))
         if not 900 <= seconds <= int(role.max_session_duration or 3600):
             raise AwsError(
@@ -55,12 +62,13 @@ def assume_role(caller: Caller, p: Params) -> tuple[int, dict[str, str], bytes]:
             )
         key = new_access_key()
         session = Session(
-            owner["aws:ResourceAccount"],
+            account,
             arn,
             name,
             now() + dt.timedelta(seconds=seconds),
             secrets.token_urlsafe(30),
             secrets.token_urlsafe(120),
+            caller.actor,
         )
         WORLD.sessions[key] = session
     return answer(

@@ -21,6 +21,7 @@ from typing import Any
 from moto.core.base_backend import BackendDict
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+from moto.organizations.models import organizations_backends
 
 from .errors import AwsError
 
@@ -147,6 +148,7 @@ class Session:
     expires: dt.datetime
     secret: str
     token: str
+    made_by: str = ""  # the function that has assumed it, in its role of that time
 
     @property
     def arn(self) -> str:
@@ -160,6 +162,7 @@ class Caller:
     arn: str
     role_arn: str | None = None
     user_id: str = ""
+    actor: str = ""  # a function, see `proof`
 
 
 @dataclass
@@ -238,6 +241,7 @@ def reset() -> None:
         WORLD.sessions.clear()
         WORLD.disabled.clear()
         WORLD.enabled.clear()
+        organizations_backends.master_accounts.clear()
         for each in list(BackendDict._instances):
             each.clear()
         BackendDict._instances.clear()

@@ -62,6 +62,7 @@ def client(service: str, key: str = MEMBER, region: str = REGION, retries: int =
         read_timeout=more.pop("read_timeout", 30),
         parameter_validation=False,
         user_agent_appid=more.pop("app", None),
+        user_agent_extra=more.pop("agent", None),
     )
     return _SESSION.client(
         service,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from botocore.exceptions import ClientError
+
 from .support import CENTRAL, MEMBER, OTHER, REGION, VAULT, Case, client, control
 
 
@@ -203,3 +205,29 @@ class Services(Case):
         self.assertEqual(backup.describe_backup_job(BackupJobId=job)["State"], "COMPLETED")
         self.refused("ResourceNotFoundException", backup.start_backup_job, BackupVaultName="ghost", **wanted)
         self.refused("InvalidAction", client("ec2").list_snapshots_in_recycle_bin)
+
+
+class Organization(Case):
+    def test_units(self) -> None:
+        ids = [f"{number:012}" for number in range(1, 26)]
+        units = {
+            "r-ab12": {"accounts": ["999999999999"], "units": ["ou-ab12-cd34ef56"]},
+            "ou-ab12-cd34ef56": {"accounts": ids, "suspended": ["555555555555"]},
+        }
+        control("POST", "organization", {"account": VAULT, "units": units})
+        organizations = client("organizations", VAULT)
+        below = organizations.list_organizational_units_for_parent(ParentId="r-ab12")
+        self.assertEqual([unit["Id"] for unit in below["OrganizationalUnits"]], ["ou-ab12-cd34ef56"])
+        pages = organizations.get_paginator("list_accounts_for_parent")
+        pages = list(pages.paginate(ParentId="ou-ab12-cd34ef56"))
+        self.assertEqual([len(page["Accounts"]) for page in pages], [20, 6])
+        states = {account["Id"]: account["State"] for page in pages for account in page["Accounts"]}
+        self.assertEqual(states, {**dict.fromkeys(ids, "ACTIVE"), "555555555555": "SUSPENDED"})
+        for account, unit, code in (
+            (MEMBER, "r-ab12", "AccessDeniedException"),
+            (VAULT, "r-cd34", "ParentNotFoundException"),
+        ):
+            with self.assertRaisesRegex(ClientError, code):
+                client("organizations", account).list_accounts_for_parent(ParentId=unit)
+        with self.assertRaisesRegex(ClientError, "InvalidInputException"):
+            organizations.list_accounts_for_parent(ParentId="r-ab12", NextToken="x")

@@ -8,6 +8,7 @@ use snapferry_tests::Result;
 use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::{Place, Snapshot};
 use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, ROLE, Stage, TARGETS};
+use snapferry_tests::template::POLICIES;
 
 use crate::common::{ec2, element, night, slot};
 use crate::killed::outline;
@@ -49,17 +50,18 @@ impl<'a> Scene<'a> {
         static N: AtomicU64 = AtomicU64::new(1);
         let n = N.fetch_add(1, Ordering::Relaxed);
         let (member, vault) = (format!("3{n:011}"), format!("4{n:011}"));
+        stage.deployed_for(&member, &vault);
         let made = match job {
             Job::Rotate => rotation(stage, &member, &vault)?,
             Job::Copy => copies(stage, &member, &vault)?,
         };
         for document in made.documents {
-            let parameter = json!({"Name": format!("/p/{}", document["Name"].as_str().unwrap_or("")),
+            let parameter = json!({"Name": format!("{POLICIES}{}", document["Name"].as_str().unwrap_or("")),
                                    "Type": "String", "Value": document.to_string()});
             let home = Place { account: &vault, region: HOME };
             stage.aws.json(home, "ssm", "AmazonSSM.PutParameter", &parameter)?;
         }
-        let env = vec![("POLICIES", "ssm:/p/".to_owned())];
+        let env = vec![("POLICIES", format!("ssm:{POLICIES}"))];
         let place = Place { account: &vault, region: HOME };
         let function = stage.function_at(place, job.name(), env, time_out)?;
         let event = if job == Job::Rotate { night(3) } else { json!({}) };

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use aws_config::Region;
 use serde_json::json;
 use snapferry_core::ec2::Ec2Provider;
-use snapferry_core::report::{ActionLine, ErrorLine, OutcomeName, Report};
+use snapferry_core::report::{ActionLine, CoverageLine, ErrorLine, OutcomeName, Report};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -296,9 +296,11 @@ fn run(failed: bool) -> Run {
         report,
         invalid: Vec::new(),
         unreadable: Vec::new(),
+        unreadable_units: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
         full_copies: None,
+        is_of_a_list: false,
     }
 }
 
@@ -364,6 +366,31 @@ async fn a_run_that_nobody_has_to_act_on_answers_its_report() {
     assert!(logged.contains("INFO message=run ended\n"), "{logged}");
     assert!(logged.contains("n_created=1\n"), "{logged}");
     assert!(!logged.contains("ERROR"), "{logged}");
+}
+
+#[tokio::test]
+async fn the_least_protected_volumes_are_logged_but_not_by_dry_runs() {
+    let covered = |dry_run: bool| {
+        let mut run = run(false);
+        run.report.dry_run = dry_run;
+        run.report.coverage.push(CoverageLine {
+            volume_id: "vol-00000001".parse().unwrap(),
+            account: "222222222222".parse().unwrap(),
+            region: "eu-central-1".parse().unwrap(),
+            policy: "daily".into(),
+            newest_completed: Some("2026-11-21T02:15:07Z".into()),
+            age_minutes: Some(1440),
+            unprotected_minutes: Some(1440),
+        });
+        run
+    };
+    let (_, logged) = finish(covered(false)).await;
+    let line = "INFO message=least protected\naccount=222222222222\nregion=eu-central-1\n\
+                policy=daily\nvolume_id=vol-00000001\n";
+    assert!(logged.contains(line), "{logged}");
+    assert!(logged.contains("newest_completed=2026-11-21T02:15:07Z\n"), "{logged}");
+    let (_, logged) = finish(covered(true)).await;
+    assert!(!logged.contains("least protected"), "{logged}");
 }
 
 #[tokio::test]

@@ -148,3 +148,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn scopes_are_listed_and_a_list_is_given_back() {
+    let event = RotateEvent::parse(&json!({"ListScopes": 8})).unwrap();
+    assert_eq!(event.list_scopes.unwrap().get(), 8);
+    assert_eq!(event.listed, None);
+    let event = json!({"Listed": {"ou-ab12-cd34ef56": ["333333333333"]}, "ListScopes": null});
+    let event = RotateEvent::parse(&event).unwrap();
+    let listed = event.listed.unwrap();
+    assert_eq!(listed[&"ou-ab12-cd34ef56".parse().unwrap()].len(), 1);
+    let empty = RotateEvent::parse(&json!({"Listed": {}})).unwrap();
+    assert_eq!(empty.listed, Some(BTreeMap::new()));
+    for (event, want) in [
+        (
+            json!({"ListScopes": 0}),
+            "/ListScopes: want how many scopes a run takes, 1 to 1000, found 0",
+        ),
+        (
+            json!({"ListScopes": true}),
+            "/ListScopes: want how many scopes a run takes, 1 to 1000, found true",
+        ),
+        (json!({"Listed": []}), "/Listed: want organizational units with their accounts"),
+        (json!({"Listed": {"x": []}}), "/Listed: want organizational units with their accounts"),
+        (json!({"Listed": {"r-ab12": ["1"]}}), "/Listed/r-ab12/0: want organizational units"),
+    ] {
+        let said = RotateEvent::parse(&event).unwrap_err().to_string();
+        assert!(said.contains(want), "{said}");
+    }
+}

@@ -28,6 +28,7 @@ mod scripts;
 mod share;
 mod simplified;
 mod snapshots;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -147,21 +148,25 @@ fn policy(object: &mut Object<'_>, default_name: &str) -> Found {
         (None, None)
     };
     let is_copies = kind == Some(Kind::Copies);
-    let targets = if is_copies { readers::read(object) } else { parts::targets(object) };
+    let targets = if is_copies {
+        readers::read(object).map(|readers| (readers, Vec::new()))
+    } else {
+        targets::read(object)
+    };
     let details = match (details, targets) {
-        (Some(Details::Copies(details)), Some(readers)) => {
+        (Some(Details::Copies(details)), Some((readers, _))) => {
             let of_owners = object
                 .get("Targets")
                 .is_none_or(|node| readers::of_owners(&node, &readers, &details).is_some());
             let details = Details::Copies(CopyPolicy { readers, ..details });
-            of_owners.then_some((details, Vec::new()))
+            of_owners.then(|| (details, Default::default()))
         }
         (Some(details), Some(targets)) => Some((details, targets)),
         _ => None,
     };
     let policy = || {
-        let (details, targets) = details?;
-        Some(Policy { name: valid_name?, enabled: enabled?, targets, details })
+        let (details, (targets, units)) = details?;
+        Some(Policy { name: valid_name?, enabled: enabled?, targets, units, details })
     };
     Found { policy: policy(), name, kind }
 }

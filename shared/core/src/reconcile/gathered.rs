@@ -9,7 +9,7 @@ use crate::audit::Violation;
 use crate::chain::Chain;
 use crate::execute::{Executed, Outcome};
 use crate::ids::{Scope, SnapshotId};
-use crate::observe::Unreadable;
+use crate::observe::{Unreadable, UnreadableUnit};
 use crate::policy::document::InvalidPolicy;
 use crate::report::Report;
 use crate::run::Run;
@@ -18,6 +18,7 @@ use crate::run::Run;
 pub(super) struct Gathered {
     report: Report,
     unreadable: Vec<Unreadable>,
+    unreadable_units: Vec<UnreadableUnit>,
     violations: Vec<Violation>,
     n_withheld: usize,
 }
@@ -27,6 +28,7 @@ impl Gathered {
         Self {
             report: Report::new(dry_run),
             unreadable: Vec::new(),
+            unreadable_units: Vec::new(),
             violations: Vec::new(),
             n_withheld: 0,
         }
@@ -91,14 +93,24 @@ impl Gathered {
         self.violations.extend(done.violations);
     }
 
+    pub(super) fn units(&mut self, unreadable: Vec<UnreadableUnit>) {
+        for UnreadableUnit { unit, error } in &unreadable {
+            warn!(unit = %unit, error_kind = ?error.kind(), error = %Chain(error),
+                  "organizational unit cannot be read");
+        }
+        self.unreadable_units.extend(unreadable);
+    }
+
     pub(super) fn finish(self, invalid: Vec<InvalidPolicy>) -> Run {
         Run {
             report: self.report,
             invalid,
             unreadable: self.unreadable,
+            unreadable_units: self.unreadable_units,
             violations: self.violations,
             n_withheld: self.n_withheld,
             full_copies: None,
+            is_of_a_list: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::gathered::Gathered;
 use super::{Done, aimless, carry_out, vaults, within};
@@ -14,9 +15,9 @@ use crate::documents::Documents;
 use crate::ec2::{Access, Ec2Error, Ec2Provider, ExternalId};
 use crate::event::RotateEvent;
 use crate::execute::Limits;
-use crate::ids::{Scope, VolumeId};
+use crate::ids::{Scope, UnitId, VolumeId};
 use crate::inventory::{ScopeInventory, VaultCopies};
-use crate::observe::{self, Copied, Unreadable};
+use crate::observe::{self, Copied, Members, Unreadable};
 use crate::plan;
 use crate::policy::document::Kind;
 use crate::policy::{Policy, SnapshotPolicy};
@@ -39,7 +40,8 @@ pub async fn rotate<P: Ec2Provider>(
     let in_force = documents.in_force();
     let mut run = Gathered::new(event.common.dry_run);
     let policies = documents.snapshot_policies();
-    let units = units(provider, &policies).await?;
+    let members = members(provider, &policies, event).await;
+    let units = units(provider, &policies, &members).await?;
     for scope in &event.scopes {
         if !units.iter().any(|unit| unit.scope == *scope) {
             run.hold(scope, Hold::Ec2("no policy targets this scope".into()));
@@ -63,8 +65,10 @@ pub async fn rotate<P: Ec2Provider>(
     done.sort_by(|a, b| a.scope.cmp(&b.scope));
     let within = within::copies(context, &mut done).await;
     let is_whole = event.scopes.is_empty();
+    let known: Vec<_> =
+        policies.iter().filter(|(policy, _)| members.is_whole(named(policy))).copied().collect();
     let (impossible, held) =
-        if is_whole { aimless::find(&policies, &done) } else { Default::default() };
+        if is_whole { aimless::find(&known, &done) } else { Default::default() };
     for unit in done {
         run.add(unit.done, now);
     }
@@ -72,7 +76,34 @@ pub async fn rotate<P: Ec2Provider>(
         run.add(done, now);
     }
     run.add(Done { plan: Plan { impossible, held, ..Plan::default() }, ..Done::default() }, now);
-    Ok(run.finish(documents.into_invalid(Kind::Snapshots)))
+    run.units(members.unreadable);
+    let run = run.finish(documents.into_invalid(Kind::Snapshots));
+    Ok(if event.listed.is_some() { run.of_a_list() } else { run })
+}
+
+/// The organizational units that a policy names.
+fn named(policy: &Policy) -> impl Iterator<Item = &UnitId> {
+    policy.units.iter().flat_map(|target| &target.units)
+}
+
+/// The accounts of all units that policies name: as they were listed before, else as they are. What cannot be read of
+/// units that only disabled policies name is not worth an alarm.
+pub(super) async fn members<P: Ec2Provider>(
+    provider: &P,
+    policies: &[(&Policy, &SnapshotPolicy)],
+    event: &RotateEvent,
+) -> Members {
+    if let Some(accounts) = &event.listed {
+        return Members { accounts: accounts.clone(), unreadable: Vec::new() };
+    }
+    let units = |enabled: bool| -> BTreeSet<UnitId> {
+        let policies = policies.iter().filter(|(policy, _)| policy.enabled || !enabled);
+        policies.flat_map(|(policy, _)| named(policy)).cloned().collect()
+    };
+    let mut members = observe::organization(provider, units(false)).await;
+    let worth_an_alarm = units(true);
+    members.unreadable.retain(|it| worth_an_alarm.contains(&it.unit));
+    members
 }
 
 /// One account in one Region, with one way into it.
@@ -94,27 +125,44 @@ pub(super) struct Context<'a, P> {
 }
 
 /// Policies grouped by where and how they act: a scope is read once, whatever the number of policies.
-async fn units<'a, P: Ec2Provider>(
+/// An account that several targets of a policy name in a Region belongs to the first: those that name accounts, then
+/// those that name units.
+pub(super) async fn units<'a, P: Ec2Provider>(
     provider: &P,
     policies: &[(&'a Policy, &'a SnapshotPolicy)],
+    members: &Members,
 ) -> Result<Vec<Unit<'a>>, Ec2Error> {
     let mut units: BTreeMap<(Scope, Access), Vec<(&Policy, &SnapshotPolicy)>> = BTreeMap::new();
     for (policy, details) in policies {
-        if policy.targets.is_empty() {
+        if policy.targets.is_empty() && policy.units.is_empty() {
             let scope = Scope { account: provider.account().await?, region: provider.home() };
             units.entry((scope, Access::default())).or_default().push((policy, details));
         }
-        for target in &policy.targets {
+        let accounts = policy
+            .targets
+            .iter()
+            .map(|it| (it.role_arn.clone(), it.external_id.clone(), &it.regions));
+        let of_units = policy.units.iter().flat_map(|it| {
+            let accounts = members.of(&it.units);
+            let accounts = accounts.filter(|account| !it.exclude_accounts.contains(*account));
+            accounts.map(|account| (it.role_arn.of(account), it.external_id.clone(), &it.regions))
+        });
+        let mut taken = BTreeSet::new();
+        for (role_arn, external_id, regions) in accounts.chain(of_units) {
             let home = [provider.home()];
-            let regions = if target.regions.is_empty() { &home[..] } else { &target.regions };
-            let access = Access {
-                role_arn: Some(target.role_arn.clone()),
-                external_id: target.external_id.clone().map(ExternalId),
-            };
+            let regions = if regions.is_empty() { &home[..] } else { regions };
+            let account = role_arn.account();
+            let external_id = external_id.map(ExternalId);
+            let access = Access { role_arn: Some(role_arn), external_id };
             for region in regions {
-                let scope = Scope { account: target.role_arn.account(), region: region.clone() };
-                units.entry((scope, access.clone())).or_default().push((policy, details));
+                let scope = Scope { account: account.clone(), region: region.clone() };
+                if taken.insert(scope.clone()) {
+                    units.entry((scope, access.clone())).or_default().push((policy, details));
+                }
             }
+        }
+        if taken.is_empty() && !policy.units.is_empty() {
+            warn!(policy = policy.name, "no account is in the organizational units of the policy");
         }
     }
     let unit = |((scope, access), policies)| Unit { scope, access, policies };

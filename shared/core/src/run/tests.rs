@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NAMED, Run};
+use super::{LEAST_PROTECTED, NAMED, Run};
 use crate::action::{Action, Deferred};
 use crate::action::{Coverage, Held, Hold, Impossible, Planned, Reason, Subject};
 use crate::audit::Violation;
@@ -10,7 +10,7 @@ use crate::ec2::{Access, Ec2Error, ErrorKind};
 use crate::execute::{Executed, Outcome};
 use crate::observe::Unreadable;
 use crate::policy::document::{InvalidPolicy, Issue};
-use crate::report::{Report, Status};
+use crate::report::{CoverageLine, Report, Status};
 use crate::testing::{AWAY, HOME, MEMBER, SLOT, hours_ago, id, now, scope, snap, vol};
 
 fn run(report: Report) -> Run {
@@ -18,9 +18,11 @@ fn run(report: Report) -> Run {
         report,
         invalid: Vec::new(),
         unreadable: Vec::new(),
+        unreadable_units: Vec::new(),
         violations: Vec::new(),
         n_withheld: 0,
         full_copies: None,
+        is_of_a_list: false,
     }
 }
 
@@ -280,4 +282,62 @@ fn metrics_are_per_policy_and_for_the_function_as_a_whole() {
     assert_eq!(told, [2, 0, 1, 0]);
     let announced = lines[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
     assert!(announced.contains(r#""Name":"FullCopies","Unit":"Count""#), "{announced}");
+}
+
+/// As [`Run::least_protected`] tells them: policy, volume, age and reason.
+fn least_protected(report: Report) -> Vec<(String, String, i64, Option<String>)> {
+    let run = run(report);
+    let told = run.least_protected().into_iter();
+    told.map(|it| {
+        let CoverageLine { policy, volume_id, .. } = it.line.clone();
+        (policy, volume_id.to_string(), it.age_minutes, it.reason.map(str::to_owned))
+    })
+    .collect()
+}
+
+fn of(policy: &str, volume: u32, hours: Option<i64>) -> Coverage {
+    Coverage { policy: policy.into(), volume: vol(volume), ..coverage(hours) }
+}
+
+#[test]
+fn the_least_protected_volumes_are_the_oldest_and_of_every_policy_one() {
+    let mut report = Report::new(false);
+    for n in 0..1000 {
+        report.cover(&of("old", n, Some(i64::from(1000 + n))), now());
+    }
+    report.cover(&of("young", 7, Some(2)), now());
+    report.cover(&of("waiting", 8, None), now());
+    let gone = Coverage { is_wanted: false, ..of("gone", 9, Some(9999)) };
+    report.cover(&gone, now());
+    let told = least_protected(report);
+    let line = |policy: &str, volume: u32, hours: i64| {
+        (policy.to_owned(), vol(volume).to_string(), hours * 60, None)
+    };
+    assert_eq!(told.len(), LEAST_PROTECTED, "of however many");
+    let first = [
+        line("old", 999, 1999),
+        line("waiting", 8, 30),
+        line("young", 7, 2),
+        line("old", 998, 1998),
+    ];
+    assert_eq!(told[..4], first);
+    assert_eq!(told.last(), Some(&line("old", 982, 1982)));
+}
+
+#[test]
+fn the_least_protected_volumes_have_the_reason_that_the_run_knows() {
+    let mut report = Report::new(false);
+    for n in 1..=4 {
+        report.cover(&of("p", n, Some(i64::from(100 - n))), now());
+    }
+    report.impossible(&impossible("p"));
+    report.impossible(&Impossible { subject: subject("other"), ..impossible("other") });
+    let of_volume = |n: u32| Subject { volume: Some(vol(n)), ..subject("p") };
+    report.held_because(&scope(MEMBER, HOME), &of_volume(1), "not this".into());
+    report.held_because(&scope(MEMBER, HOME), &of_volume(2), "its instance is gone".into());
+    let of_snapshot = Subject { snapshot: Some(snap(1)), ..of_volume(3) };
+    report.held_because(&scope(MEMBER, HOME), &of_snapshot, "locked".into());
+    let reasons: Vec<_> = least_protected(report).into_iter().map(|it| it.3).collect();
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!(reasons, [told("key k is disabled"), told("its instance is gone"), None, None]);
 }

@@ -23,6 +23,7 @@ mod support;
 mod tiers;
 mod timed_copies;
 mod twice;
+mod units;
 mod unshare;
 mod vault;
 mod vault_attacks;

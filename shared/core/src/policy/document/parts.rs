@@ -3,63 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::{Node, Object};
-use crate::ids::{AccountId, Region, RoleArn};
-use crate::policy::{Tags, Target, Variable};
-
-/// Accounts and Regions: `Targets`, or DLM's `ExecutionRoleArn`, which is one target in the
-/// function's Region.
-pub(super) fn targets(object: &mut Object<'_>) -> Option<Vec<Target>> {
-    let role = object.optional("ExecutionRoleArn", |node| node.id());
-    let targets = object.optional("Targets", |node| {
-        let mut seen = BTreeSet::new();
-        node.list(1000, "targets", |node| node.members(|target| one_target(target, &mut seen))?)
-    });
-    match (role?, targets?) {
-        (None, targets) => Some(targets.unwrap_or_default()),
-        (Some(role_arn), None) => {
-            Some(vec![Target { role_arn, external_id: None, regions: Vec::new() }])
-        }
-        (Some(_), Some(_)) => {
-            let node = object.get("ExecutionRoleArn")?;
-            node.fail("want either ExecutionRoleArn or Targets, found both")
-        }
-    }
-}
-
-/// `seen` has the accounts and Regions of the targets before; no Region stands for the function's
-/// own.
-fn one_target(
-    object: &mut Object<'_>,
-    seen: &mut BTreeSet<(AccountId, Option<Region>)>,
-) -> Option<Target> {
-    let role =
-        object.required("RoleArn", "the role to assume").and_then(|node| node.id::<RoleArn>());
-    let external_id = object.optional("ExternalId", |node| external_id(&node));
-    let account = role.as_ref().map(RoleArn::account);
-    let regions = object.optional("Regions", |node| {
-        node.list(100, "Regions", |node| {
-            let region: Region = node.id()?;
-            match &account {
-                Some(account) if !seen.insert((account.clone(), Some(region.clone()))) => {
-                    node.want(format_args!("each Region of account {account} once"))
-                }
-                _ => Some(region),
-            }
-        })
-    });
-    if let (Some(account), Some(None)) = (&account, &regions)
-        && !seen.insert((account.clone(), None))
-    {
-        object.node().fail::<()>(format_args!(
-            "want account {account} once in the function's own Region, found it in two targets"
-        ));
-    }
-    Some(Target {
-        role_arn: role?,
-        external_id: external_id?,
-        regions: regions?.unwrap_or_default(),
-    })
-}
+use crate::policy::{Tags, Variable};
 
 pub(super) fn external_id(node: &Node<'_>) -> Option<String> {
     let id = node.string().filter(|id| external_id_is_valid(id));

@@ -23,6 +23,11 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<Vec<Target>> {
 
 /// `seen` has the accounts of the targets before.
 fn one(object: &mut Object<'_>, seen: &mut BTreeSet<AccountId>) -> Option<Target> {
+    for member in ["OrganizationalUnits", "ExcludeAccounts"] {
+        if let Some(node) = object.get(member) {
+            node.fail::<()>("want one target for each SnapshotOwner in an event-based policy");
+        }
+    }
     let role =
         object.required("RoleArn", "the role to assume").and_then(|node| node.id::<RoleArn>());
     let external_id = object.optional("ExternalId", |node| parts::external_id(&node));

@@ -28,6 +28,7 @@ mod scripts;
 #[expect(clippy::struct_field_names, reason = "the members' names are DLM's")]
 mod shape;
 mod tiers;
+mod units;
 mod validator;
 
 pub(super) use self::schema::traced;

@@ -94,9 +94,14 @@ fn kinds() -> [Vec<Value>; 3] {
         request[name] = value;
     }
     request["DefaultPolicy"] = json!("VOLUME");
+    let of_units = json!({
+        "OrganizationalUnits": ["ou-ab12-cd34ef56"], "RoleArn": "arn:aws:iam::*:role/member",
+        "ExcludeAccounts": ["222222222222"], "ExternalId": "secret", "Regions": ["eu-west-1"],
+    });
     [
         vec![
             rich(monthly()),
+            with(snapshots(), "/Targets", json!([of_units])),
             rich(snapshots()),
             rich(instances()),
             monthly(),
@@ -383,6 +388,7 @@ fn nth(element: &Value, n: i64) -> Value {
     let letters: String = format!("{n:04}").bytes().map(|b| char::from(b - b'0' + b'a')).collect();
     match element {
         Value::String(text) if text.starts_with("vol-") => json!(format!("vol-{n:08}")),
+        Value::String(text) if text.starts_with("ou-") => json!(format!("ou-ab12-{n:08}")),
         Value::String(text) if text.starts_with("arn:") => {
             json!(format!("arn:aws:iam::{:012}:role/member", n + 1))
         }

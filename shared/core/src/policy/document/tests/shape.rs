@@ -78,8 +78,15 @@ enum State {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "PascalCase", deny_unknown_fields)]
 struct Target {
-    /// The role to assume; its account is the account that is meant.
-    role_arn: RoleArn,
+    /// The role to assume; its account is the account that is meant. With OrganizationalUnits: * for the account.
+    role_arn: EveryRoleArn,
+    /// Instead of one account: all active accounts of these units (or of the root), and of the units below them. Not in
+    /// event-based policies.
+    #[schemars(length(min = 1, max = 100))]
+    organizational_units: Option<Vec<UnitId>>,
+    /// Accounts of OrganizationalUnits that are no targets.
+    #[schemars(length(min = 1, max = 1000))]
+    exclude_accounts: Option<Vec<AccountId>>,
     /// The secret that the role's trust policy asks for.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"), length(min = 2, max = 1224))]
     external_id: Option<String>,
@@ -441,6 +448,8 @@ macro_rules! text {
 text! {
     AccountId r"^[0-9]{12}$" 12
     Region r"^([a-z]+-){2,3}[0-9]{1,2}$" 25
+    EveryRoleArn r"^arn:aws[^:]*:iam::([0-9]{12}|\*):role/.+$" 2048
+    UnitId r"^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})$" 68
     RoleArn r"^arn:aws[^:]*:iam::[0-9]{12}:role/.+$" 2048
     KmsKeyArn r"^arn:aws[^:]*:kms:([a-z]+-){2,3}[0-9]{1,2}:[0-9]{12}:key/.+$" 2048
     KmsKeyId r"^(arn:aws[^:]*:kms:([a-z]+-){2,3}[0-9]{1,2}:[0-9]{12}:(key/.+|alias/[A-Za-z0-9/_-]+)|alias/[A-Za-z0-9/_-]+|mrk-[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$" 2048

@@ -1,0 +1,234 @@
+//! Nothing in a policy is there for nothing: without any one of its statements, something that functions do would be
+//! refused.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use snapferry_tests::Result;
+use snapferry_tests::lambda::Lambda;
+use snapferry_tests::local_aws::Place;
+use snapferry_tests::machine::project;
+use snapferry_tests::proof::Proof;
+use snapferry_tests::roles::{VAULT_ROLE, reader, vault_role};
+use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, TARGETS, VAULT, vault};
+use snapferry_tests::template::POLICIES;
+
+use super::{policies, stage};
+use crate::common::{MEMBER, age, night, of_volumes, run, vault_policy};
+use crate::instances::instance;
+
+/// What AWS's own services do in a role or with a queue, and no call of the functions, and why it is allowed.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("RotateSnapshotsRole/LambdaRunsTheFunction", "Lambda takes the role"),
+    ("RotateSnapshotsRole/WriteLog", "Lambda writes what the function prints"),
+    ("RotateSnapshotsRole/KeepFailedRuns", "Lambda sends the record of a failed run"),
+    ("RotateSnapshotsRole/WriteTraces", "Lambda sends traces"),
+    ("RotateSnapshotsScheduleRole/SchedulerOfThisAccount", "EventBridge Scheduler takes the role"),
+    ("RotateSnapshotsScheduleRole/InvokeFunction", "EventBridge Scheduler wakes the function"),
+    ("RotateSnapshotsScheduleRole/KeepUndelivered", "EventBridge Scheduler sends what failed"),
+    ("RotateSnapshotsFailuresPolicy/OnlyEncryptedTransport", "SQS asks the queue's policy"),
+    ("CopySharedSnapshotsRole/LambdaRunsTheFunction", "Lambda takes the role"),
+    ("CopySharedSnapshotsRole/WriteLog", "Lambda writes what the function prints"),
+    ("CopySharedSnapshotsRole/KeepFailedRuns", "Lambda sends the record of a failed run"),
+    ("CopySharedSnapshotsRole/WriteTraces", "Lambda sends traces"),
+    (
+        "CopySharedSnapshotsScheduleRole/SchedulerOfThisAccount",
+        "EventBridge Scheduler takes the role",
+    ),
+    ("CopySharedSnapshotsScheduleRole/InvokeFunction", "EventBridge Scheduler wakes the function"),
+];
+const MORE_ELSEWHERE: [(&str, &str); 3] = [
+    ("CopySharedSnapshotsScheduleRole/KeepUndelivered", "EventBridge Scheduler sends what failed"),
+    ("CopySharedSnapshotsFailuresPolicy/KeepUndelivered", "EventBridge's rules send what failed"),
+    ("CopySharedSnapshotsFailuresPolicy/OnlyEncryptedTransport", "SQS asks the queue's policy"),
+];
+
+/// Actions that no call here needs, and why they are allowed.
+const IDLE: [(&str, &str); 1] = [(
+    "kms:GenerateDataKey",
+    "the EBS user guide asks for it where a copy is encrypted; the local AWS, as AWS Backup's own policy, only for the \
+     one without plaintext",
+)];
+
+#[test]
+fn every_statement_is_needed_and_every_action_of_it() -> Result<()> {
+    let mut proof = in_member_accounts()?;
+    proof.add(&in_its_own_account()?);
+    assert_eq!(proof.refused, Vec::<String>::new());
+    let mut idle = BTreeSet::new();
+    for (name, statement) in proof.statements.iter().filter(|(_, it)| it.allows) {
+        assert!(statement.alone > 0, "no call needs {name}");
+        for action in &statement.idle {
+            assert!(IDLE.iter().any(|(it, _)| it == action), "no call needs {action} of {name}");
+            idle.insert(action.as_str());
+        }
+    }
+    assert_eq!(idle, IDLE.map(|(action, _)| action).into(), "what is idle, and what is said to be");
+    println!("{}", proof.table());
+    println!("All end-to-end tests that have run here:\n\n{}", Proof::of_the_suite()?.table());
+    Ok(())
+}
+
+#[test]
+fn every_statement_of_every_template_is_accounted_for() -> Result<()> {
+    let stage = Stage::new("accounted")?;
+    let mut written = BTreeSet::new();
+    for path in templates()? {
+        written.extend(stage.template(&path, &[])?.statements());
+    }
+    stage.deployed_with([("PolicyKeyArn", json!("any")), ("ActInOwnAccount", json!("true"))]);
+    let proof = stage.prove()?; // of nothing yet: it has the names
+    let by_others = ELSEWHERE.iter().chain(&MORE_ELSEWHERE).map(|(name, _)| (*name).to_owned());
+    let by_trust = super::trust::STATEMENTS.iter().map(|name| (*name).to_owned());
+    let known: BTreeSet<_> =
+        proof.statements.into_keys().chain(by_others).chain(by_trust).collect();
+    assert_eq!(known, written, "statements that tests know, and that templates have");
+    Ok(())
+}
+
+/// `template.yaml`, and those of the functions.
+fn templates() -> Result<Vec<String>> {
+    let mut found = vec!["template.yaml".to_owned()];
+    for function in std::fs::read_dir(project().join("functions"))? {
+        for file in std::fs::read_dir(function?.path())? {
+            let path = file?.path();
+            if path.extension().is_some_and(|it| it == "yaml") {
+                found.push(path.strip_prefix(project())?.display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Everything that functions do in member accounts and the vault, in roles that have the templates' policies: they read
+/// their policies out of Parameter Store, under a key of the user's.
+fn in_member_accounts() -> Result<Proof> {
+    const READERS: &str = "functions/rotate-snapshots/vault-reader-role.yaml";
+    let stage = stage("permissions")?;
+    let policy_key = ("PolicyKeyArn", json!(stage.key(vault())?));
+    stage.deployed_with([policy_key.clone()]);
+    let (account, sources) = (("AWS::AccountId", json!(VAULT)), ("SourceAccounts", json!(MEMBERS)));
+    let template = stage.template("template.yaml", &[account, sources, policy_key.clone()])?;
+    stage.put_policy(VAULT, VAULT_ROLE, &template.policy("CopySharedSnapshotsRole")?)?;
+    stage.function_role(VAULT, "central", &template.policy("RotateSnapshotsRole")?)?;
+    let central = format!("arn:aws:iam::{VAULT}:role/central");
+    stage.reader_role(MEMBER.account)?;
+    let external_id = ("ExternalId", json!(EXTERNAL_ID));
+    let of_central = [("CentralRoleArn", json!(central)), external_id];
+    stage.deploy_role(VAULT, READERS, "VaultReaderRole", &of_central)?;
+
+    let mut documents = world(&stage)?;
+    let key = stage.key(Place { account: VAULT, region: AWAY })?;
+    documents.push(of_volumes(
+        "until-copied",
+        &json!({"RetainRule": {"Count": 1}, "ShareRules": [{
+            "TargetAccounts": [VAULT],
+            "UnshareWhenCopied": {
+                "RoleArn": format!("arn:aws:iam::{VAULT}:role/snapferry-vault-reader"),
+                "ExternalId": EXTERNAL_ID, "Regions": [AWAY],
+            },
+        }]}),
+    ));
+    stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": "until-copied"}}))?;
+    let under = policy_key.1.as_str().unwrap_or_default();
+    let rotate = function(&stage, "rotate-snapshots", &central, &documents, under)?;
+    let copy = function(&stage, "copy-shared-snapshots", &vault_role(), &[copies(&key)], under)?;
+    stage.aws.clear("calls")?;
+    for _ in 0..2 {
+        for _ in 0..3 {
+            run(&stage, &rotate, &night(1))?;
+            run(&stage, &copy, &json!({}))?;
+        }
+        age(&stage.aws, 3)?;
+    }
+    ended(&stage)
+}
+
+/// The same policies without `Targets`: the central function acts in its own account, in its own role.
+fn in_its_own_account() -> Result<Proof> {
+    let stage = stage("permissions-own-account")?;
+    let own = [("ActInOwnAccount", json!("true")), ("VaultAccounts", json!([VAULT]))];
+    stage.deployed_with(own.clone());
+    let parameters = [own.to_vec(), vec![("AWS::AccountId", json!(MEMBER.account))]].concat();
+    let template = stage.template("template.yaml", &parameters)?;
+    let mut policy = template.policy("RotateSnapshotsRole")?;
+    let mut more = template.policy("RotateSnapshotsOwnAccountPolicy")?;
+    if let (Some(all), Some(more)) =
+        (policy["Statement"].as_array_mut(), more["Statement"].as_array_mut())
+    {
+        all.append(more);
+    }
+    stage.function_role(MEMBER.account, "central", &policy)?;
+    let mut documents = world(&stage)?;
+    for document in documents.iter_mut().filter_map(Value::as_object_mut) {
+        document.remove("Targets");
+    }
+    let central = format!("arn:aws:iam::{}:role/central", MEMBER.account);
+    let mut env = stage.assume(MEMBER.account, &central, None)?.env();
+    env.push(("POLICIES", json!(documents).to_string()));
+    let rotate = stage.function_with("rotate-snapshots", env, 300)?;
+    stage.aws.clear("calls")?;
+    for _ in 0..2 {
+        for _ in 0..3 {
+            run(&stage, &rotate, &night(1))?;
+        }
+        age(&stage.aws, 3)?;
+    }
+    ended(&stage)
+}
+
+/// What was proven, where nothing was refused.
+fn ended(stage: &Stage) -> Result<Proof> {
+    let refused: Vec<_> = stage.aws.calls()?.into_iter().filter(|call| !call.succeeded).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    stage.prove()
+}
+
+/// Something for each of the policies, which it answers.
+fn world(stage: &Stage) -> Result<Vec<Value>> {
+    let source_key = stage.key(MEMBER)?;
+    for (name, key) in [("full", Some(source_key)), ("locked", None), ("archived", None)] {
+        stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": name}, "kms_key": key}))?;
+    }
+    instance(stage, &json!({"Backup": "set"}), &json!([{}, {"tags": {"scratch": "yes"}}]))?;
+    let key = stage.key(Place { account: MEMBER.account, region: AWAY })?;
+    let documents = policies(&key).as_array().cloned();
+    Ok(documents.ok_or("no policies")?)
+}
+
+/// What the vault's function can be asked to do; the copies are under this key.
+fn copies(key: &str) -> Value {
+    let mut vault = vault_policy(&[]);
+    vault["Targets"] = json!([{"RoleArn": reader(MEMBER.account), "ExternalId": EXTERNAL_ID}]);
+    vault["PolicyDetails"]["EventSource"]["Parameters"]["DescriptionRegex"] =
+        json!("policy: full ");
+    let retain = json!({"Count": 1});
+    let lock = json!({"Mode": "GOVERNANCE", "DurationDays": 2});
+    vault["PolicyDetails"]["Actions"][0]["CrossRegionCopy"] = json!([
+        {"Target": AWAY, "EncryptionConfiguration": {"Encrypted": true, "CmkArn": key},
+         "RetainRule": retain, "LockRule": lock, "CopyTags": true},
+        {"Target": TARGETS[0], "EncryptionConfiguration": {"Encrypted": true}, "RetainRule": retain},
+    ]);
+    vault
+}
+
+/// A function in a role, with documents in Parameter Store that are encrypted under a key.
+fn function(
+    stage: &Stage,
+    name: &str,
+    role: &str,
+    documents: &[Value],
+    key: &str,
+) -> Result<Lambda> {
+    let place = Place { account: VAULT, region: HOME };
+    for document in documents {
+        let parameter = json!({
+            "Name": format!("{POLICIES}{name}/{}", document["Name"].as_str().unwrap_or_default()),
+            "Type": "SecureString", "KeyId": key, "Value": document.to_string(),
+        });
+        stage.aws.json(place, "ssm", "AmazonSSM.PutParameter", &parameter)?;
+    }
+    let mut env = stage.assume(VAULT, role, None)?.env();
+    env.push(("POLICIES", format!("ssm:{POLICIES}{name}/")));
+    stage.function_with(name, env, 300)
+}
