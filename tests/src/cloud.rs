@@ -66,12 +66,15 @@ impl Deployed {
 const WAIT_SCALE: &str = "0.05";
 
 impl Cloud {
-    /// Starts one, empty, whose functions call the local AWS at `endpoint`. `scratch`: a folder for its files.
+    /// Starts one, empty, whose functions call the local AWS at `endpoint`. `scratch`: a folder of its own, made anew.
     ///
     /// # Errors
     /// When it does not start.
     pub fn start(machine: &Machine, endpoint: &str, scratch: &Path) -> Result<Self> {
         machine.prepare_cloud()?;
+        if scratch.exists() {
+            std::fs::remove_dir_all(scratch)?;
+        }
         std::fs::create_dir_all(scratch)?;
         let mut child = Command::new(&machine.python)
             .current_dir(project().join("tests/local-aws"))
@@ -176,6 +179,19 @@ impl Cloud {
         });
         let made = self.call(place, "lambda", "create_function", &params)?;
         Ok(text(&made, "FunctionArn"))
+    }
+
+    /// What functions have printed into a log group, or why that cannot be told.
+    #[must_use]
+    pub fn printed(&self, place: Place<'_>, log_group: &str) -> String {
+        let params = json!({"logGroupName": log_group});
+        match self.call(place, "logs", "filter_log_events", &params) {
+            Ok(log) => {
+                let events = log.get("events").and_then(Value::as_array).into_iter().flatten();
+                events.map(|event| text(event, "message") + "\n").collect()
+            }
+            Err(err) => err.to_string(),
+        }
     }
 
     /// Makes a state machine; answers its ARN.

@@ -141,3 +141,25 @@ fn a_function_at_its_limit_is_called_again() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn the_children_of_a_distributed_map_do_not_see_the_variables_outside() -> Result<()> {
+    let cloud = Stage::new("variables")?.cloud()?;
+    let read = json!({"Type": "Pass", "Output": "{% $outer %}", "End": true});
+    for (mode, status) in [("INLINE", "SUCCEEDED"), ("DISTRIBUTED", "FAILED")] {
+        let states = json!({
+            "Set": {"Type": "Pass", "Assign": {"outer": 1}, "Next": "Each"},
+            "Each": {
+                "Type": "Map", "Items": [1], "End": true,
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": mode}, "StartAt": "Read", "States": {"Read": read},
+                },
+            },
+        });
+        let definition = json!({"QueryLanguage": "JSONata", "StartAt": "Set", "States": states});
+        let machine = cloud.machine(vault(), mode, &definition)?;
+        let ended = cloud.execute(vault(), &machine, &json!({}))?;
+        assert_eq!(ended["status"], status, "{mode}: {ended}");
+    }
+    Ok(())
+}

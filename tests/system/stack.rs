@@ -86,6 +86,11 @@ fn every_role_becomes_a_whole_stack_of_what_its_conditions_say() -> Result<()> {
             assert_eq!(!made.outputs[name].is_null(), there, "{account}: {name}");
         }
     }
+    let nameless = Wanted { name: "nameless", ..wanted(VAULT, &[("Role", "vault")]) };
+    let refused = cloud.create(nameless).err().ok_or("a vault without sources was accepted")?;
+    let why = "SourceAccounts must name the accounts to copy from when Role is vault or both.";
+    assert!(refused.to_string().contains(why), "{refused}");
+
     types.extend(UNSUPPORTED.map(str::to_owned));
     types.insert("AWS::Nobody::KnowsThis".to_owned());
     let refused = UNSUPPORTED.iter().copied().chain(["AWS::Nobody::KnowsThis"]).collect::<Vec<_>>();
@@ -97,15 +102,6 @@ fn every_role_becomes_a_whole_stack_of_what_its_conditions_say() -> Result<()> {
     let told = answer.err().ok_or("unknown types were accepted")?.to_string();
     let end = format!("Unrecognized resource types: [{}]", refused.join(", "));
     assert!(told.ends_with(&end), "UNSUPPORTED is not what the emulator refuses: {told}");
-    Ok(())
-}
-
-#[test]
-fn a_vault_without_sources_is_refused() -> Result<()> {
-    let cloud = Stage::new("stack-rules")?.cloud()?;
-    let refused = cloud.create(wanted(VAULT, &[("Role", "vault")])).err().ok_or("accepted")?;
-    let why = "SourceAccounts must name the accounts to copy from when Role is vault or both.";
-    assert!(refused.to_string().contains(why), "{refused}");
     Ok(())
 }
 
@@ -285,7 +281,9 @@ fn the_deployed_schedule_wakes_the_function_which_takes_a_snapshot_in_its_deploy
         "FlexibleTimeWindow": schedule["FlexibleTimeWindow"], "Target": schedule["Target"],
     });
     cloud.call(home(CENTRAL), "scheduler", "create_schedule", &once)?;
-    let found = eventually(SOON, "the snapshot", || Ok(stage.aws.snapshots()?.pop()))?;
+    let log = central.id("RotateSnapshotsLogGroup")?;
+    let found = eventually(SOON, "the snapshot", || Ok(stage.aws.snapshots()?.pop()))
+        .map_err(|err| format!("{err}: {}", cloud.printed(home(CENTRAL), log)))?;
     assert_eq!((found.account.as_str(), &found.volume), (MEMBER.account, &volume[0]));
     assert!(found.tag("snapferry:slot").ends_with("T02:00:00Z"), "{found:?}");
     assert_nothing_refused(&stage.aws)?;
@@ -340,7 +338,9 @@ fn a_shared_snapshot_reaches_the_vaults_function_through_the_deployed_rule_and_i
     });
     stage.aws.clear("calls")?;
     cloud.call(home(VAULT), "events", "put_events", &json!({"Entries": [entry]}))?;
-    let copy = eventually(SOON, "the copy", || copies(&stage))?;
+    let log = vault.id("CopySharedSnapshotsLogGroup")?;
+    let copy = eventually(SOON, "the copy", || copies(&stage))
+        .map_err(|err| format!("{err}: {}", cloud.printed(home(VAULT), log)))?;
     assert_eq!((copy.key.as_deref(), copy.copied), (Some(key.as_str()), true));
     assert_eq!(copy.tag("snapferry:source-snapshot"), source, "{copy:?}");
     assert_nothing_refused(&stage.aws)?;

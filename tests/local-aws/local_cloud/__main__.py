@@ -1,4 +1,4 @@
-"""`python -m local_cloud --port 5001 --aws http://127.0.0.1:5000 --scratch DIR`: serves until it is killed."""
+"""`python -m local_cloud --port 5001 --aws URL --scratch DIR`: serves until it is killed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "SFN_WAIT_SCALE": str(options.wait_scale),
         "TMPDIR": options.scratch,
+        "STATE_DIR": options.scratch,
+        "S3_DATA_DIR": options.scratch,
         "LOG_LEVEL": "WARNING",
     }
 

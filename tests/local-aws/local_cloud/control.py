@@ -9,12 +9,14 @@ import threading
 import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
+from samtranslator.yaml_helper import yaml_parse
 
 from .transform import transform
 
@@ -85,8 +87,7 @@ def deploy(url: str, body: Json) -> Json:
     if not any(it["Name"] == bucket for it in s3.list_buckets()["Buckets"]):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     for key, path in files.items():
-        code = bootstrap(f"{body['binaries']}/{key}") if str(path) == key else path.read_bytes()
-        s3.put_object(Bucket=bucket, Key=key, Body=code)
+        s3.put_object(Bucket=bucket, Key=key, Body=content(path, body["binaries"]))
     # A template in the call itself may have 51,200 bytes only.
     s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template).encode())
     parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in body["parameters"].items()]
@@ -109,6 +110,13 @@ def deploy(url: str, body: Json) -> Json:
         "failed": [it for it in events if it["ResourceStatus"].endswith("FAILED")],
         "template": template,
     }
+
+
+def content(path: Path, binaries: str) -> bytes:
+    """Of a function, or of a state machine's definition, which ministack takes as JSON only."""
+    if len(path.parts) == 1:
+        return bootstrap(f"{binaries}/{path}")
+    return json.dumps(yaml_parse(path.read_text())).encode()
 
 
 def settled(formation: Any, name: str) -> Json:
