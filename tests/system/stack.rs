@@ -54,7 +54,7 @@ fn resolved(stage: &Stage, account: &str, parameters: &[(&str, &str)]) -> Result
         let number = || value.parse::<u32>().map(Value::from);
         match *name {
             "SourceAccounts" | "VaultAccounts" => list(),
-            "SilenceHours" | "StaleAfterMinutes" => number().unwrap_or_default(),
+            "SilenceHours" => number().unwrap_or_default(),
             _ => json!(value),
         }
     };
@@ -213,7 +213,8 @@ fn assert_alarms(cloud: &Cloud, made: &Deployed, ours: &Template, account: &str)
                 "AlarmActions" | "OKActions" if account != BOTH => json!([]),
                 _ => ours.value(&format!("/Resources/{id}/Properties/{member}"))?,
             };
-            let same = match (value.as_f64(), found[member].as_f64()) {
+            let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+            let same = match (number, found[member].as_f64()) {
                 (Some(one), Some(other)) => (one - other).abs() < f64::EPSILON,
                 _ => value == found[member],
             };
