@@ -9,6 +9,7 @@ use snapferry_tests::stage::{AWAY, HOME, Stage};
 
 use crate::common::calls;
 use crate::deployed::{CENTRAL, VAULT, assert_nothing_refused};
+use crate::stack::UNSUPPORTED;
 
 const STACK: &[(&str, &str)] = &[
     ("Role", "central"),
@@ -42,7 +43,7 @@ impl Fleet {
             name: "snapferry",
             template,
             parameters: STACK,
-            without: &[],
+            without: &UNSUPPORTED,
         })?;
         let role = made.outputs["RotateSnapshotsRoleArn"].as_str().ok_or("no role")?.to_owned();
         let path = made.outputs["PolicyPath"].as_str().ok_or("no path")?;

@@ -10,6 +10,7 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import eventbridge, iam, lambda_svc, scheduler, stepfunctions
+from ministack.services.cloudformation import changesets, engine, handlers
 
 from .control import client
 
@@ -24,6 +25,7 @@ def install(aws: str) -> None:
     # EBS's events are put by the tests, with EBS's own source.
     eventbridge._put_events = functools.partial(eventbridge._put_events, allow_aws_source=True)
     scheduler._SCHEDULE_TICK_INTERVAL = 0.2
+    changesets._evaluate_conditions = handlers._evaluate_conditions = joined(engine._evaluate_conditions)
     credentials = in_its_role(lambda_svc.execution_credentials, aws)
     lambda_svc.execution_credentials = lambda_runtime.execution_credentials = credentials
 
@@ -111,6 +113,25 @@ def filled_in(plain: Callable[..., Any]) -> Callable[..., Any]:
                 text = text.replace(f"<aws.scheduler.{name}>", word)
             target = {**target, "Input": text}
         return plain(target, event, rule, view)
+
+    return run
+
+
+def joined(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """`Fn::Join` of a list parameter in a condition."""
+
+    def run(template: Json, params: Json) -> Json:
+        def value(node: Any) -> Any:
+            if isinstance(node, list):
+                return [value(item) for item in node]
+            if not isinstance(node, dict):
+                return node
+            if "Fn::Join" in node:
+                delimiter, items = node["Fn::Join"]
+                return delimiter.join(params[items["Ref"]]["Value"].split(","))
+            return {name: value(item) for name, item in node.items()}
+
+        return plain({**template, "Conditions": value(template.get("Conditions", {}))}, params)
 
     return run
 
