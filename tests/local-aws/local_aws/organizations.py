@@ -1,4 +1,4 @@
-"""Organizations, as far as policies ask: which one an account belongs to, and what a root or unit is called."""
+"""Organizations, as policies ask for them: which one an account belongs to, and the ARN of a root or unit."""
 
 from __future__ import annotations
 
