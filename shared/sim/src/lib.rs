@@ -12,11 +12,14 @@
 mod aws;
 mod buckets;
 mod calls;
+pub mod capacity;
 mod effects;
+mod organization;
 mod port;
 mod record;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod turns;
 mod world;
 pub mod years;
@@ -24,8 +27,10 @@ mod zones;
 
 pub use aws::{Aws, Waiting};
 pub use calls::{Call, Fault};
+pub use organization::Unit;
 pub use port::Client;
 pub use record::{Deletion, InstanceState, Lock, Record, Settings, Share, SimInstance, SimKey};
+pub use timed::drive_timed;
 pub use turns::{Rng, drive, interleave};
-pub use world::{Sim, Unit, id};
+pub use world::{Sim, id};
 pub use zones::zones;
