@@ -96,8 +96,8 @@ fn every_parameter_is_in_the_table_and_every_output_that_readme_names_is_there()
         }
     }
     for of in readme.split("$(output ").skip(1) {
-        let words = of.split(')').next().unwrap_or_default().split(' ');
-        let name = words.last().unwrap_or_default().replace("${of}", "RotateSnapshots");
+        let mut words = of.split(')').next().unwrap_or_default().split(' ');
+        let name = words.next_back().unwrap_or_default().replace("${of}", "RotateSnapshots");
         assert!(outputs.contains(name.as_str()), "the template has no output {name}");
     }
     Ok(())
