@@ -122,7 +122,7 @@ pub fn fleet() -> String {
     table
 }
 
-/// Which limits are passed: one Region, nightly, seven kept, copies of 5 minutes in one vault.
+/// Which limits are passed: one Region, nightly, seven kept in members and vault, copies of 5 minutes in one vault.
 #[must_use]
 pub fn passed() -> String {
     let mut table = String::from(
@@ -136,8 +136,10 @@ pub fn passed() -> String {
         let seconds = (each - taken("CreateSnapshot", 0)).max(0) / 5;
         let hours = volumes / copies;
         let mut limits = Vec::new();
-        if 7 * each > SNAPSHOTS {
-            limits.push(format!("{} snapshots in a Region", grouped(SNAPSHOTS)));
+        for (kept, whose) in [(7 * each, "a member's"), (7 * volumes, "the vault's")] {
+            if kept > SNAPSHOTS {
+                limits.push(format!("{} snapshots in {whose} Region", grouped(SNAPSHOTS)));
+            }
         }
         if hours >= 24 {
             limits.push(format!("{COPIES_AT_ONCE} copies: {} a day", grouped(24 * copies)));

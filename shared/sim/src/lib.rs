@@ -4,7 +4,8 @@
 //! or a process that pauses ([`Sim::pause`]). [`Sim::aws`] gives what the functions get: an
 //! [`Ec2Provider`](snapferry_core::ec2::Ec2Provider) with the credentials of one account. Every call is written into a
 //! journal, can be made to fail ([`Fault`]), and waits for its turn, so that runs side by side can be interleaved call
-//! by call ([`interleave`]); a process can be made to die after any call ([`Sim::aws_dying_after`]).
+//! by call ([`interleave`]); a process can be made to die after any call ([`Sim::aws_dying_after`]). Where calls take time
+//! ([`Sim::calls_take`]), the clock moves by itself ([`drive_timed`]).
 //!
 //! What EC2 does is taken from its reference; the end-to-end tests hold the same expectations against the local AWS, so
 //! that the two keep each other honest.
