@@ -38,13 +38,20 @@ const TARGET: Place<'static> = Place { account: VAULT, region: TARGETS[0] };
 
 /// What AWS publishes of its own accord: namespace, metric, dimension.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>,
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html>
-const OF_AWS: [(&str, &str, &str); 5] = [
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html>,
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html>
+const OF_AWS: [(&str, &str, &str); 11] = [
     ("AWS/Lambda", "Duration", "FunctionName"),
     ("AWS/Lambda", "Errors", "FunctionName"),
     ("AWS/Lambda", "Invocations", "FunctionName"),
     ("AWS/Lambda", "Throttles", "FunctionName"),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
+    ("AWS/States", "ExecutionTime", "StateMachineArn"),
+    ("AWS/States", "ExecutionsAborted", "StateMachineArn"),
+    ("AWS/States", "ExecutionsFailed", "StateMachineArn"),
+    ("AWS/States", "ExecutionsStarted", "StateMachineArn"),
+    ("AWS/States", "ExecutionsSucceeded", "StateMachineArn"),
+    ("AWS/States", "ExecutionsTimedOut", "StateMachineArn"),
 ];
 
 /// A metric: namespace, name, dimensions with their values.
@@ -67,7 +74,11 @@ fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Templat
         names.push((format!("{prefix}Function"), function.to_owned()));
         names.push((format!("{prefix}LogGroup"), format!("log of {function}")));
         names.push((format!("{prefix}Failures.QueueName"), format!("queue of {function}")));
-        for alarm in ["Errors", "Failures", "Silence", "Stale", "Withheld"] {
+        names.push((format!("{prefix}Fleet"), format!("fleet of {function}")));
+        let of_fleet = ["FleetFailed", "FleetTimedOut"];
+        for alarm in
+            ["Errors", "Failures", "Silence", "Stale", "Withheld"].into_iter().chain(of_fleet)
+        {
             let alarm = format!("{prefix}{alarm}Alarm");
             names.push((format!("{alarm}.Arn"), format!("arn of {alarm}")));
         }
@@ -167,10 +178,13 @@ fn written(log: &[Value]) -> Result<BTreeSet<Metric>> {
 
 /// Whether there is such a metric; AWS's own have the names that stand for this function and its queue.
 fn exists(of: Of, written: &BTreeSet<Metric>, asked: &Metric) -> bool {
-    let queue = format!("queue of {}", of.function);
     let of_aws = OF_AWS.iter().map(|(namespace, name, dimension)| {
-        let value = if *namespace == "AWS/SQS" { queue.as_str() } else { of.function };
-        metric(namespace, name, &[(dimension, value)])
+        let value = match *namespace {
+            "AWS/SQS" => format!("queue of {}", of.function),
+            "AWS/States" => format!("fleet of {}", of.function),
+            _ => of.function.to_owned(),
+        };
+        metric(namespace, name, &[(dimension, &value)])
     });
     written.contains(asked) || of_aws.into_iter().any(|it| it == *asked)
 }
@@ -289,7 +303,7 @@ fn check_alarms(of: Of, template: &Template, body: &Value, log: &[Value]) -> Res
 }
 
 fn check(stage: &Stage, role: &str, of: Of, function: &Lambda) -> Result<()> {
-    let template = template(stage, role, &[])?;
+    let template = template(stage, role, &[("FleetConcurrency", json!(5))])?;
     let mut dashboards = dashboards(&template)?;
     let body = dashboards.remove(&format!("{}Dashboard", of.prefix)).ok_or("no dashboard")?;
     assert!(dashboards.is_empty(), "of what is not there: {dashboards:?}");
@@ -376,7 +390,8 @@ fn dashboards_are_whole_for_all_values_of_parameters_and_only_of_what_is_there()
     };
     let ids = [ROTATE, COPY].map(|of| format!("{}Dashboard", of.prefix));
     for minutes in ["15", "2160", "9999999"] {
-        let more = [("StaleAfterMinutes", json!(minutes))];
+        let runs = u32::from(minutes == "15"); // a fleet, or none
+        let more = [("StaleAfterMinutes", json!(minutes)), ("FleetConcurrency", json!(runs))];
         assert_eq!(names("central", &more)?, [ids[0].as_str()]);
         assert_eq!(names("vault", &more)?, [ids[1].as_str()]);
         assert_eq!(names("both", &more)?, [ids[1].as_str(), ids[0].as_str()]);

@@ -2,6 +2,7 @@
 
 mod cases;
 mod conditions;
+mod elsewhere;
 mod needed;
 mod refused;
 mod trust;

@@ -32,6 +32,9 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("PresignedUrl", "off"),
     ("SilenceHours", "5"),
     ("StaleAfterMinutes", "90"),
+    ("FleetConcurrency", "2"),
+    ("TargetRegions", "eu-west-1"),
+    ("MemberOrganizationalUnits", "ou-ab12-cd34ef56"),
 ];
 const STACKS: [(&str, &[(&str, &str)]); 3] =
     [(CENTRAL, CENTRAL_STACK), (VAULT, VAULT_STACK), (BOTH, BOTH_STACK)];
@@ -53,7 +56,9 @@ fn resolved(stage: &Stage, account: &str, parameters: &[(&str, &str)]) -> Result
         let list = || value.split(',').collect::<Value>();
         let number = || value.parse::<u32>().map(Value::from);
         match *name {
-            "SourceAccounts" | "VaultAccounts" => list(),
+            "SourceAccounts" | "VaultAccounts" | "TargetRegions" | "MemberOrganizationalUnits" => {
+                list()
+            }
             "SilenceHours" => number().unwrap_or_default(),
             _ => json!(value),
         }

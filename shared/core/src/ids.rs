@@ -183,7 +183,7 @@ id!(
     /// The ARN of a role that every account has: `*` in the account's place.
     EveryRoleArn in Arc<str>,
     "a role ARN with * for the account such as arn:aws:iam::*:role/snapferry-member",
-    |text| text.splitn(6, ':').nth(4) == Some("*")
+    |text| text.split(':').nth(4) == Some("*")
         && text.replacen(":*:", ":000000000000:", 1).parse::<RoleArn>().is_ok()
 );
 

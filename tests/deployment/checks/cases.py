@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Iterator
@@ -16,13 +15,21 @@ EXAMPLES: dict[str, str] = {
     "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
     "CentralRoleArn": f"arn:aws:iam::{ACCOUNT}:role/snapferry-central",
     "DeleteLimit": "100",
+    "EventBusArn": f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default",
     "ExternalId": "an-external-id",
+    "FleetConcurrency": "10",
+    "ForwardingRoleArn": f"arn:aws:iam::{ACCOUNT}:role/snapferry-forwarding",
+    "MemberExternalId": "an-external-id",
+    "MemberOrganizationalUnits": "ou-ab12-cd34ef56",
     "OrganizationId": "o-1234567890",
     "PolicyKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "SourceAccounts": "333333333333,444444444444",
+    "TargetRegions": "eu-west-1,eu-north-1",
     "VaultAccounts": "222222222222",
     "VaultRoleArn": "arn:aws:iam::222222222222:role/snapferry-vault",
 }
+# Whose default the template's own rules refuse.
+REQUIRED = ("SourceAccounts",)
 # Each of their values is a case of its own.
 PARTS = ("Role",)
 
@@ -63,8 +70,8 @@ def _is_list(parameter: dict[str, Any]) -> bool:
 
 
 def _least(template: Template, name: str, parameter: dict[str, Any]) -> Any:
-    if name in EXAMPLES and name in json.dumps(template.data.get("Rules", {})):
-        return EXAMPLES[name]  # the template's own rules ask for it
+    if name in REQUIRED:
+        return EXAMPLES[name]
     return parameter["Default"] if "Default" in parameter else _example(template, name)
 
 

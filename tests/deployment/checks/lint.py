@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any, Iterator
 
 from cfnlint.api import lint_file
 from cfnlint.config import ConfigMixIn, ManualArgs
@@ -17,7 +19,7 @@ from cfnlint.runner import Runner
 from .cases import Case
 from .report import Report, counted
 from .suppressions import Skip, held_against, origin, skips
-from .templates import Template
+from .templates import ROLE, Template
 
 # One of each partition.
 REGIONS = ["eu-central-1", "us-gov-west-1", "cn-north-1"]
@@ -55,6 +57,7 @@ def transform(cases: list[Case], report: Report, folder: Path) -> None:
     """The SAM transform of the templates that have one, for every case; its results are linted, too."""
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, str] = {}
+    machines: dict[str, str] = {}
     for case in cases:
         if not case.template.is_sam:
             continue
@@ -64,6 +67,17 @@ def transform(cases: list[Case], report: Report, folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
             made[text] = path.name
             _findings(report, path.name, lint_file(path, config=_settings()))
+        for definition in _definitions(case):
+            text = json.dumps(definition)
+            if text not in machines:
+                path = folder / f"definition-{len(machines)}.json"
+                machines[text] = path.name
+                machine = {
+                    "Type": "AWS::StepFunctions::StateMachine",
+                    "Properties": {"RoleArn": ROLE, "Definition": definition},
+                }
+                path.write_text(json.dumps({"Resources": {"Machine": machine}}, indent=1), encoding="utf-8")
+                _findings(report, path.name, lint_file(path, config=_settings()))
         types = Counter(it["Type"].removeprefix("AWS::") for it in case.resolved["Resources"].values())
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(types.items()))
         there = counted(len(case.resolved["Resources"]), "resource")
@@ -72,7 +86,25 @@ def transform(cases: list[Case], report: Report, folder: Path) -> None:
         )
     if not made:
         report.finding("transform", "no template has a Transform")
-    report.looked_at("all cases", f"{counted(len(made), 'different result')} of the transform, linted")
+    report.looked_at(
+        "all cases",
+        f"{counted(len(made), 'different result')} of the transform and "
+        f"{counted(len(machines), 'definition')} of state machines, linted",
+    )
+
+
+def _definitions(case: Case) -> Iterator[Any]:
+    """State machines as they are created: SAM writes them as text, which cfn-lint does not look into.
+
+    An expression that is a number is a number there: cfn-lint knows no expressions in its place.
+    """
+    for resource in case.resolved["Resources"].values():
+        if resource["Type"] != "AWS::StepFunctions::StateMachine":
+            continue
+        text = resource["Properties"]["DefinitionString"]
+        for name, value in resource["Properties"].get("DefinitionSubstitutions", {}).items():
+            text = text.replace(f"${{{name}}}", json.dumps(value)[1:-1])
+        yield json.loads(re.sub(r'"\{% (\d+) %\}"', r"\1", text))
 
 
 def coverage(cases: list[Case], report: Report) -> None:

@@ -15,9 +15,9 @@ from parliament import analyze_policy_string, enhance_finding
 from .cases import Case
 from .report import Report, counted
 from .suppressions import Skip, held_against, origin, skips
+from .templates import ROLE
 
 MISMATCH = "RESOURCE_MISMATCH"
-ROLE = "arn:aws:iam::111111111111:role/any"
 # An ARN that no action can be for: parliament then says what the action is for.
 NO_RESOURCE = "arn:aws:nothing:::nothing"
 
@@ -68,8 +68,9 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
     ]
     found = {rule for statement in statements for rule in _too_much(statement)}
     lacking: dict[str, set[str]] = {}
+    itself = _is_of_a_key(document)
     for finding in _analyzed(document | {"Statement": statements}):
-        if finding.issue != MISMATCH:
+        if finding.issue != MISMATCH and not (itself and finding.issue == "RESOURCE_STAR"):
             found.add((finding.issue, _detail(finding)))
     for statement in statements:
         lacked = _lacked(statement)
@@ -82,6 +83,13 @@ def lint(document: dict[str, Any]) -> set[tuple[str, str]]:
         (MISMATCH, f"{action} needs {kind}, too") for action, kinds in lacking.items() for kind in kinds
     }
     return found
+
+
+def _is_of_a_key(document: dict[str, Any]) -> bool:
+    """A key's own policy, in which the resource "*" is that key."""
+    actions = [action for it in document["Statement"] for action in _list(it.get("Action", []))]
+    principals = all("Principal" in it for it in document["Statement"])
+    return principals and all(action.startswith("kms:") for action in actions)
 
 
 def _too_much(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -150,5 +150,5 @@ class Resolver:
             case "Fn::Or", list():
                 return any(map(self._holds, argument))
             case "Fn::Equals", [one, other]:
-                return self.value(one) == self.value(other)
+                return str(self.value(one)) == str(self.value(other))  # parameters are text
         raise Unknown(f"the condition {it} is not understood: add it to {__file__}")

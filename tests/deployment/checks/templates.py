@@ -15,6 +15,7 @@ from samcli.yamlhelper import yaml_parse
 SUFFIXES = (".yaml", ".yml", ".template")
 REGION = "eu-central-1"
 ACCOUNT = "111111111111"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
 
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # it has nobody to send its metrics to
 

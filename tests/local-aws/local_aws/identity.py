@@ -1,4 +1,4 @@
-"""What services ask a role's own policies, where knob `identity_policies` is on or a function calls (see `proof`).
+"""What services ask a role's own policies: where knob `identity_policies` is on, or a function calls (`proof`).
 
 EC2 asks once for every resource of a call, and once more for tags that are made with it. The table of that is
 from the Service Authorization Reference; actions that are not in it are asked for resource `*`.
@@ -68,8 +68,8 @@ def of_keys(call: Call, caller: Caller) -> Iterator[Asked]:
 
 
 def of_parameters(call: Call, caller: Caller) -> Iterator[Asked]:
-    """The path as it was asked for; and what Systems Manager decrypts in the name of whoever asks. `aws/ssm` is for all
-    of its account."""
+    """The path as it was asked for; and what Systems Manager decrypts in the name of whoever asks. `aws/ssm` is
+    for all of its account."""
     if call.action != "GetParametersByPath":
         yield from by_name(call, caller)
         return

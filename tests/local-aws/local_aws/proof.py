@@ -1,19 +1,20 @@
 """What the functions' calls asked of IAM, as the world was at that time, and whether policies allow it.
 
-A function is told by its user agent: `exec-env/<name>`. Its own credentials, or a role that a test has given it, stand
-for the role that Lambda runs it in; a role that it has assumed stands for itself. Whether the world asked the roles at
-that time (knob `identity_policies`) makes no difference here.
+A function is told by its user agent: `exec-env/<name>`. Its own credentials, or a role that a test has given
+it, stand for the role that Lambda runs it in; a role that it has assumed stands for itself. Whether the world
+asked the roles at that time (knob `identity_policies`) makes no difference here.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from .policy import Context, Statement, fits, many
+from .policy import Context, Statement, fits, many, names
 from .world import Caller
 
 FUNCTION = re.compile(r"\bexec-env/([\w.-]+)")
@@ -77,31 +78,39 @@ def prove(policies: dict[str, Any], actors: dict[str, list[str]]) -> dict[str, A
         for name, document in policies.items()
         for statement in many(document["Statement"])
     }
+
+    @functools.cache
+    def about(actor: str, action: str) -> list[tuple[str, Statement, list[str]]]:
+        """The statements about an action, each with its name and those of its actions that this is."""
+        return [
+            (f"{name}/{statement['Sid']}", statement, actions)
+            for name in rows[actor]["policies"]
+            for statement in many(policies[name]["Statement"])
+            if (actions := [a for a in many(statement["Action"]) if is_named(action, a)])
+        ]
+
     for need in list(RECORD.needs):
         row = rows[need.actor]
         row["needs"] += 1
         fitting = [
-            (name, statement)
-            for name in row["policies"]
-            for statement in many(policies[name]["Statement"])
-            if fits(statement, need.action, need.resource, need.context)
+            each
+            for each in about(need.actor, need.action)
+            if fits(each[1], need.action, need.resource, need.context)
         ]
-        if not fitting or any(statement["Effect"] == "Deny" for _, statement in fitting):
+        if not fitting or any(statement["Effect"] == "Deny" for _, statement, _ in fitting):
             refused[need.actor, need.call, need.action, need.resource] += 1
             continue
         row["allowed"] += 1
-        for name, statement in fitting:
-            use = uses[f"{name}/{statement['Sid']}"]
-            use["alone"] += len(fitting) == 1
-            use["actions"].update(named(statement, need.action))
-    names = ("actor", "call", "action", "resource")
+        for name, _, actions in fitting:
+            uses[name]["alone"] += len(fitting) == 1
+            uses[name]["actions"].update(actions)
+    members = ("actor", "call", "action", "resource")
     return {
         "actors": rows,
-        "refused": [dict(zip(names, key, strict=True), count=n) for key, n in refused.items()],
+        "refused": [dict(zip(members, key, strict=True), count=n) for key, n in refused.items()],
         "statements": uses,
     }
 
 
-def named(statement: Statement, action: str) -> list[str]:
-    """By which of its actions a statement is about this one."""
-    return [each for each in many(statement["Action"]) if fits({"Action": each, "Resource": "*"}, action, "*", {})]
+def is_named(action: str, by: str) -> bool:
+    return names({"Action": by}, "Action", action, {})

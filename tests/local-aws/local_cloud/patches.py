@@ -10,7 +10,7 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import eventbridge, iam, lambda_svc, scheduler, stepfunctions
-from ministack.services.cloudformation import changesets, engine, handlers
+from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
 from .control import client
 
@@ -25,7 +25,9 @@ def install(aws: str) -> None:
     # EBS's events are put by the tests, with EBS's own source.
     eventbridge._put_events = functools.partial(eventbridge._put_events, allow_aws_source=True)
     scheduler._SCHEDULE_TICK_INTERVAL = 0.2
-    changesets._evaluate_conditions = handlers._evaluate_conditions = joined(engine._evaluate_conditions)
+    conditions = joined(engine._evaluate_conditions)
+    for module in (changesets, engine, handlers, stacks):
+        module._evaluate_conditions = conditions
     credentials = in_its_role(lambda_svc.execution_credentials, aws)
     lambda_svc.execution_credentials = lambda_runtime.execution_credentials = credentials
 

@@ -31,7 +31,7 @@ def assumed(sts: object, arn: str, service: str, make: object = client) -> objec
 
 
 def prove(**statements: list[dict]) -> dict:
-    """`rotate`: its own policy, `member`: that of the role it assumes. Every statement gets a Sid: its number."""
+    """`rotate`: its own policy, `member`: that of the role it assumes. The Sid of a statement is its number."""
     policies = {
         name: {"Statement": [{"Effect": "Allow", "Sid": str(n), **s} for n, s in enumerate(given)]}
         for name, given in statements.items()
@@ -108,11 +108,9 @@ class Services(Case):
         for name, more in (("plain", {}), ("aws", {}), *((n, {"KeyId": k}) for n, k in keys.items())):
             kind = "String" if name == "plain" else "SecureString"
             ssm.put_parameter(Name=f"/p/{name}/x", Value="x", Type=kind, **more)
-        path = {"Action": "ssm:GetParametersByPath", "Resource": f"arn:aws:ssm:{REGION}:{MEMBER}:parameter/p/*"}
-        through = {
-            "kms:ViaService": "ssm.*",
-            "kms:EncryptionContext:PARAMETER_ARN": f"arn:aws:ssm:{REGION}:{MEMBER}:parameter/p/*",
-        }
+        below = f"arn:aws:ssm:{REGION}:{MEMBER}:parameter/p/*"
+        path = {"Action": "ssm:GetParametersByPath", "Resource": below}
+        through = {"kms:ViaService": "ssm.*", "kms:EncryptionContext:PARAMETER_ARN": below}
         decrypt = {"Action": "kms:Decrypt", "Resource": keys["ours"], "Condition": {"StringLike": through}}
         get = self.session("ssm", path, decrypt).get_parameters_by_path
         for name in ("plain", "aws", "ours"):

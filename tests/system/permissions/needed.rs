@@ -13,35 +13,12 @@ use snapferry_tests::roles::{VAULT_ROLE, reader, vault_role};
 use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, TARGETS, VAULT, vault};
 use snapferry_tests::template::POLICIES;
 
+use super::elsewhere::ELSEWHERE;
 use super::{policies, stage};
 use crate::common::{MEMBER, age, night, of_volumes, run, vault_policy};
 use crate::instances::instance;
 
-/// What AWS's own services do in a role or with a queue, and no call of the functions, and why it is allowed.
-const ELSEWHERE: [(&str, &str); 14] = [
-    ("RotateSnapshotsRole/LambdaRunsTheFunction", "Lambda takes the role"),
-    ("RotateSnapshotsRole/WriteLog", "Lambda writes what the function prints"),
-    ("RotateSnapshotsRole/KeepFailedRuns", "Lambda sends the record of a failed run"),
-    ("RotateSnapshotsRole/WriteTraces", "Lambda sends traces"),
-    ("RotateSnapshotsScheduleRole/SchedulerOfThisAccount", "EventBridge Scheduler takes the role"),
-    ("RotateSnapshotsScheduleRole/InvokeFunction", "EventBridge Scheduler wakes the function"),
-    ("RotateSnapshotsScheduleRole/KeepUndelivered", "EventBridge Scheduler sends what failed"),
-    ("RotateSnapshotsFailuresPolicy/OnlyEncryptedTransport", "SQS asks the queue's policy"),
-    ("CopySharedSnapshotsRole/LambdaRunsTheFunction", "Lambda takes the role"),
-    ("CopySharedSnapshotsRole/WriteLog", "Lambda writes what the function prints"),
-    ("CopySharedSnapshotsRole/KeepFailedRuns", "Lambda sends the record of a failed run"),
-    ("CopySharedSnapshotsRole/WriteTraces", "Lambda sends traces"),
-    (
-        "CopySharedSnapshotsScheduleRole/SchedulerOfThisAccount",
-        "EventBridge Scheduler takes the role",
-    ),
-    ("CopySharedSnapshotsScheduleRole/InvokeFunction", "EventBridge Scheduler wakes the function"),
-];
-const MORE_ELSEWHERE: [(&str, &str); 3] = [
-    ("CopySharedSnapshotsScheduleRole/KeepUndelivered", "EventBridge Scheduler sends what failed"),
-    ("CopySharedSnapshotsFailuresPolicy/KeepUndelivered", "EventBridge's rules send what failed"),
-    ("CopySharedSnapshotsFailuresPolicy/OnlyEncryptedTransport", "SQS asks the queue's policy"),
-];
+const UNIT: &str = "ou-ab12-cd34ef56";
 
 /// Actions that no call here needs, and why they are allowed.
 const IDLE: [(&str, &str); 1] = [(
@@ -64,8 +41,16 @@ fn every_statement_is_needed_and_every_action_of_it() -> Result<()> {
         }
     }
     assert_eq!(idle, IDLE.map(|(action, _)| action).into(), "what is idle, and what is said to be");
-    println!("{}", proof.table());
-    println!("All end-to-end tests that have run here:\n\n{}", Proof::of_the_suite()?.table());
+    println!("This test:\n\n{}", proof.table());
+    println!("All end-to-end tests, as each has run last:\n\n{}", Proof::of_the_suite()?.table());
+    println!("By AWS's services, not by the functions:\n");
+    for (statement, why) in ELSEWHERE {
+        println!("| {statement} | {why} |");
+    }
+    println!("\nActions that are allowed all the same:\n");
+    for (action, why) in IDLE {
+        println!("| {action} | {why} |");
+    }
     Ok(())
 }
 
@@ -76,9 +61,10 @@ fn every_statement_of_every_template_is_accounted_for() -> Result<()> {
     for path in templates()? {
         written.extend(stage.template(&path, &[])?.statements());
     }
-    stage.deployed_with([("PolicyKeyArn", json!("any")), ("ActInOwnAccount", json!("true"))]);
+    let everything = ["PolicyKeyArn", "OrganizationId"].map(|name| (name, json!("any")));
+    stage.deployed_with(everything.into_iter().chain([("ActInOwnAccount", json!("true"))]));
     let proof = stage.prove()?; // of nothing yet: it has the names
-    let by_others = ELSEWHERE.iter().chain(&MORE_ELSEWHERE).map(|(name, _)| (*name).to_owned());
+    let by_others = ELSEWHERE.iter().map(|(name, _)| (*name).to_owned());
     let by_trust = super::trust::STATEMENTS.iter().map(|name| (*name).to_owned());
     let known: BTreeSet<_> =
         proof.statements.into_keys().chain(by_others).chain(by_trust).collect();
@@ -106,9 +92,13 @@ fn in_member_accounts() -> Result<Proof> {
     const READERS: &str = "functions/rotate-snapshots/vault-reader-role.yaml";
     let stage = stage("permissions")?;
     let policy_key = ("PolicyKeyArn", json!(stage.key(vault())?));
-    stage.deployed_with([policy_key.clone()]);
+    let organization = ("OrganizationId", json!("o-0123456789"));
+    let units = json!({UNIT: {"accounts": MEMBERS}});
+    stage.aws.post("organization", &json!({"account": VAULT, "units": units}))?;
+    stage.deployed_with([policy_key.clone(), organization.clone()]);
     let (account, sources) = (("AWS::AccountId", json!(VAULT)), ("SourceAccounts", json!(MEMBERS)));
-    let template = stage.template("template.yaml", &[account, sources, policy_key.clone()])?;
+    let parameters = [account, sources, policy_key.clone(), organization];
+    let template = stage.template("template.yaml", &parameters)?;
     stage.put_policy(VAULT, VAULT_ROLE, &template.policy("CopySharedSnapshotsRole")?)?;
     stage.function_role(VAULT, "central", &template.policy("RotateSnapshotsRole")?)?;
     let central = format!("arn:aws:iam::{VAULT}:role/central");
@@ -119,7 +109,7 @@ fn in_member_accounts() -> Result<Proof> {
 
     let mut documents = world(&stage)?;
     let key = stage.key(Place { account: VAULT, region: AWAY })?;
-    documents.push(of_volumes(
+    let mut until_copied = of_volumes(
         "until-copied",
         &json!({"RetainRule": {"Count": 1}, "ShareRules": [{
             "TargetAccounts": [VAULT],
@@ -128,7 +118,12 @@ fn in_member_accounts() -> Result<Proof> {
                 "ExternalId": EXTERNAL_ID, "Regions": [AWAY],
             },
         }]}),
-    ));
+    );
+    until_copied["Targets"] = json!([{
+        "OrganizationalUnits": [UNIT], "ExcludeAccounts": [MEMBERS[1]], "ExternalId": EXTERNAL_ID,
+        "RoleArn": "arn:aws:iam::*:role/snapferry-member",
+    }]);
+    documents.push(until_copied);
     stage.aws.volumes(MEMBER, 1, &json!({"tags": {"Backup": "until-copied"}}))?;
     let under = policy_key.1.as_str().unwrap_or_default();
     let rotate = function(&stage, "rotate-snapshots", &central, &documents, under)?;

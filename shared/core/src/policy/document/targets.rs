@@ -14,9 +14,12 @@ pub(super) fn read(object: &mut Object<'_>) -> Option<(Vec<Target>, Vec<UnitTarg
     let (mut accounts, mut units) = (Vec::new(), Vec::new());
     let targets = object.optional("Targets", |node| {
         node.list(1000, "targets", |node| {
-            node.members(|target| match one(target, &mut seen)? {
-                Either::Account(target) => accounts.push(target).into(),
-                Either::Units(target) => units.push(target).into(),
+            node.members(|target| {
+                match one(target, &mut seen)? {
+                    Either::Account(target) => accounts.push(target),
+                    Either::Units(target) => units.push(target),
+                }
+                Some(())
             })?
         })
     });
