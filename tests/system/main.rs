@@ -30,6 +30,7 @@ mod main_job;
 mod permissions;
 mod presign;
 mod protection;
+mod readme;
 mod regions;
 mod rescue;
 mod rotation;

@@ -47,6 +47,9 @@ impl Sim {
         move |by| {
             let sim = sim.clone();
             Box::pin(async move {
+                if sim.world().clock.is_some() {
+                    return sim.sleep(by).await;
+                }
                 let (until, wait) = {
                     let mut world = sim.world();
                     let n = 8 * world.settings.turns;
@@ -81,7 +84,8 @@ impl Aws {
         let Some(last) = self.spend() else {
             return std::future::pending().await;
         };
-        let result = self.sim.world().answer(scope, operation, object, act);
+        let is_taken = self.sim.is_taken(scope, operation).await;
+        let result = self.sim.world().answer(scope, operation, object, is_taken, act);
         if last {
             return std::future::pending().await;
         }
@@ -105,6 +109,7 @@ impl World {
         scope: &Scope,
         operation: &'static str,
         object: &str,
+        is_taken: Option<bool>,
         act: impl FnOnce(&mut Self, usize) -> Result<T, Refusal>,
     ) -> Result<T, Ec2Error> {
         let takes = self.settings.call_takes;
@@ -133,7 +138,7 @@ impl World {
                 self.journal.push(call);
                 return Err(no_answer(operation));
             }
-            _ if !self.has_token(scope, operation) => {
+            _ if !is_taken.unwrap_or_else(|| self.has_token(scope, operation)) => {
                 refuse(ErrorKind::Throttled, "RequestLimitExceeded", "Request limit exceeded.")
             }
             _ if self.disabled.contains(scope) && operation != "AssumeRole" => refuse(

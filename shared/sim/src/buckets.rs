@@ -15,7 +15,7 @@ pub(crate) struct Bucket {
 }
 
 /// The bucket of an operation, its capacity, and how much comes back each second. `None`: not EC2's, or not limited here.
-fn limits(operation: &'static str) -> Option<(&'static str, i64, i64)> {
+pub(crate) fn limits(operation: &'static str) -> Option<(&'static str, i64, i64)> {
     Some(match operation {
         "CreateSnapshot" | "CreateSnapshots" | "DeleteSnapshot" | "ModifySnapshotAttribute" => {
             (operation, 100, 5)

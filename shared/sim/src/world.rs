@@ -6,14 +6,15 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use snapferry_core::ec2::ErrorKind;
 use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, UnitId, VolumeId};
 use snapferry_core::inventory::{EbsEncryption, Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
 use crate::buckets::Bucket;
-use crate::calls::{Call, Fault, Faults, Refusal, refuse};
+use crate::calls::{Call, Fault, Faults};
+use crate::organization::Unit;
 use crate::record::{Deletion, Disk, InstanceState, Record, Settings, Share, SimInstance, SimKey};
+use crate::timed::Clock;
 use crate::turns::Rng;
 
 /// A world in memory; clones are the same world.
@@ -42,33 +43,13 @@ pub(crate) struct World {
     pub(crate) buckets: BTreeMap<(Scope, &'static str), Bucket>,
     /// The call that is under way gets all but a page of what it lists.
     pub(crate) missing_page: Option<u64>,
+    /// For runs in the world's own time.
+    pub(crate) clock: Option<Clock>,
     /// The snapshots before each of the last writes, the latest first.
     pub(crate) before: VecDeque<BTreeMap<SnapshotId, Record>>,
 }
 
-/// An organizational unit, or the root.
-#[derive(Clone, Debug, Default)]
-pub struct Unit {
-    /// Directly in it.
-    pub accounts: BTreeSet<AccountId>,
-    /// Directly below it.
-    pub units: BTreeSet<UnitId>,
-}
-
-impl World {
-    pub(crate) fn unit(&self, unit: &UnitId) -> Result<&Unit, Refusal> {
-        let what = "You specified parent that doesn't exist.";
-        let unknown = || refuse(ErrorKind::NotFound, "ParentNotFoundException", what);
-        self.organization.get(unit).map_or_else(unknown, Ok)
-    }
-}
-
 impl Sim {
-    /// Makes an organizational unit, or changes it.
-    pub fn organize(&self, unit: &UnitId, change: impl FnOnce(&mut Unit)) {
-        change(self.world().organization.entry(unit.clone()).or_default());
-    }
-
     /// An empty world at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
@@ -91,6 +72,7 @@ impl Sim {
             shares: Vec::new(),
             buckets: BTreeMap::new(),
             missing_page: None,
+            clock: None,
             before: VecDeque::new(),
         })))
     }

@@ -8,6 +8,7 @@
 
 mod both_functions;
 mod broken_sets;
+mod capacity;
 mod default_policies;
 mod full_copies;
 mod instances;
