@@ -69,10 +69,14 @@ impl Deployed {
         let mut parameters = Vec::new();
         for (name, value) in &overrides {
             let value = match (name.as_str(), value.as_str()) {
-                ("CentralRoleArn", "<RotateSnapshotsRoleArn>") => {
+                // $(output central RotateSnapshotsRoleArn)
+                ("CentralRoleArn", "<RotateSnapshotsRoleArn>" | "$(output") => {
                     json!(role(CENTRAL, CENTRAL_ROLE))
                 }
-                ("ExternalId", "<secret>") => json!(EXTERNAL_IDS[usize::from(account == VAULT)]),
+                ("ExternalId", "<secret>" | "$external_id") => {
+                    json!(EXTERNAL_IDS[usize::from(account == VAULT)])
+                }
+                ("VaultAccounts", "$vault") => json!([VAULT]),
                 ("VaultAccounts", list) => list.split(',').collect(),
                 other => return Err(format!("README gives {other:?} for {path}").into()),
             };

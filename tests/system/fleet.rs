@@ -214,7 +214,8 @@ fn what_is_started_by_hand_is_passed_on() -> Result<()> {
         "told once: {summary}"
     );
     let (status, summary) = fleet.execute(&json!({"Scopes": ["999999999999/eu-west-1"]}))?;
-    assert_eq!((status.as_str(), &summary["Runs"]), ("SUCCEEDED", &json!(0)), "{summary}");
+    assert_eq!((status.as_str(), &summary["Runs"]), ("FAILED", &json!(0)), "{summary}");
+    assert_eq!(summary["Failures"][0]["Message"], "no policy targets 999999999999/eu-west-1");
     assert_eq!(calls(aws)?.get("DeleteSnapshot"), None);
     Ok(())
 }

@@ -85,15 +85,55 @@ impl Function {
             .map_err(|err| Invocation::unreadable(&err))?;
         match answer {
             Answer::Run(run) => invocation.finish(*run, &names, call.now),
-            Answer::Listing(listing) => Ok(listed(&listing)),
+            Answer::Listing(listing) => listed(&listing),
         }
     }
 }
 
-fn listed(listing: &Listing) -> Value {
+/// What a state machine takes of an answer is 256 KB
+/// ([Step Functions](https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)); some is for its own.
+const LISTING_BYTES: usize = 250_000;
+
+fn listed(listing: &Listing) -> Result<Value, Failure> {
     for failure in &listing.failures {
         error!(error_type = failure.error_type, error = failure.message, "list is not whole");
     }
     info!(n_scopes = listing.scopes, n_runs = listing.items.len(), "scopes listed");
-    serde_json::to_value(listing).unwrap_or_default()
+    let answer = serde_json::to_value(listing).unwrap_or_default();
+    let bytes = answer.to_string().len();
+    if bytes > LISTING_BYTES {
+        return Err(Failure {
+            error_type: "InvalidConfiguration",
+            message: format!(
+                "the list of {} scopes has {bytes} bytes, and a state machine takes {LISTING_BYTES}: want more scopes in \
+                 an item (parameter FleetScopesPerRun), or fewer accounts in this stack's policies",
+                listing.scopes
+            ),
+        });
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use snapferry_core::reconcile::Item;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_no_state_machine_takes_is_an_error_that_says_so() {
+        let scope = |n: u64| format!("{n:012}/eu-central-1").parse().unwrap();
+        let list = |n: u64| {
+            let items = (0..n).map(|n| Item { scopes: vec![scope(n)], listed: BTreeMap::new() });
+            let items: Vec<_> = items.collect();
+            listed(&Listing { scopes: items.len(), items, failures: Vec::new() })
+        };
+        assert_eq!(list(10).unwrap()["Items"][9]["Scopes"][0], "000000000009/eu-central-1");
+        let failure = list(5000).unwrap_err();
+        assert_eq!(failure.error_type, "InvalidConfiguration");
+        let want = "the list of 5000 scopes has ";
+        assert!(failure.message.starts_with(want), "{}", failure.message);
+    }
 }

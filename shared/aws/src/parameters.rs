@@ -10,7 +10,7 @@ use crate::bounded::Bounded;
 use crate::convert;
 use crate::in_time::InTime;
 use crate::pages::Pages;
-use crate::provider::Aws;
+use crate::provider::{Aws, retries};
 
 /// The configured documents: those in the variable, or every parameter below the path, `SecureString` included.
 ///
@@ -29,6 +29,8 @@ pub(crate) async fn documents(aws: &Aws, source: &Source) -> Result<Vec<Raw>, Ec
         Source::ParameterStore(path) => path,
     };
     let config = aws_sdk_ssm::config::Builder::from(aws.own_config())
+        // Every run of a fleet reads them, all at the same moment.
+        .retry_config(retries().with_max_attempts(10))
         .retry_classifier(InTime(aws.deadline()))
         .interceptor(Bounded)
         .build();

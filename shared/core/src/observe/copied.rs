@@ -40,7 +40,7 @@ pub async fn copied<P: Ec2Provider>(
 ) -> Copied {
     let reads = stream::iter(looks)
         .map(|look| async move {
-            let read = look_for(provider, &look).await;
+            let read = look_for(provider, &look, sources).await;
             (look, read)
         })
         .buffered(at_once.max(1))
@@ -53,9 +53,22 @@ pub async fn copied<P: Ec2Provider>(
     copied
 }
 
-async fn look_for<P: Ec2Provider>(provider: &P, look: &Look) -> Result<Vec<Snapshot>, Ec2Error> {
+/// Of few accounts only their copies are read: a fleet has many runs, and the vault one bucket of requests.
+async fn look_for<P: Ec2Provider>(
+    provider: &P,
+    look: &Look,
+    sources: &BTreeSet<Scope>,
+) -> Result<Vec<Snapshot>, Ec2Error> {
+    /// Values of a filter ([DescribeSnapshots](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Filter.html)).
+    const MOST: usize = 200;
+    let accounts: BTreeSet<String> = sources.iter().map(|it| it.account.to_string()).collect();
+    let which = if accounts.len() > MOST {
+        SnapshotFilter::Tagged(tags::SOURCE_SNAPSHOT)
+    } else {
+        SnapshotFilter::TagValues(tags::SOURCE_ACCOUNT, accounts)
+    };
     let ec2 = provider.connect(&look.access, &look.region).await?;
-    ec2.describe_snapshots(&SnapshotFilter::Tagged(tags::SOURCE_SNAPSHOT)).await
+    ec2.describe_snapshots(&which).await
 }
 
 impl Copied {

@@ -77,7 +77,11 @@ pub async fn list_scopes<P: Ec2Provider>(
         error_type: "ScopesUnreadable",
         message: one_line(&format!("organizational unit {}: {}", it.unit, Chain(&it.error))),
     });
-    let unreadable: Vec<_> = unreadable.collect();
+    let aimless = event.scopes.difference(&scopes).map(|scope| ListingFailure {
+        error_type: "InvalidEvent",
+        message: format!("no policy targets {scope}"),
+    });
+    let unreadable: Vec<_> = aimless.chain(unreadable).collect();
     let invalid = documents.into_invalid(Kind::Snapshots).into_iter().map(|it| ListingFailure {
         error_type: "InvalidPolicy",
         message: one_line(&it.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use super::gathered::Gathered;
@@ -36,7 +36,7 @@ pub async fn rotate<P: Ec2Provider>(
     limits: &Limits<'_>,
 ) -> Result<Run, Ec2Error> {
     let now = event.common.now.unwrap_or(now);
-    let at = event.scheduled_time.map_or(now, |at| at.min(now));
+    let at = scheduled(event, now);
     let in_force = documents.in_force();
     let mut run = Gathered::new(event.common.dry_run);
     let policies = documents.snapshot_policies();
@@ -79,6 +79,15 @@ pub async fn rotate<P: Ec2Provider>(
     run.units(members.unreadable);
     let run = run.finish(documents.into_invalid(Kind::Snapshots));
     Ok(if event.listed.is_some() { run.of_a_list() } else { run })
+}
+
+/// The time whose slot is served. The last runs of a long list are as late as the first ones take: what they make is of
+/// now, and a later execution may have overtaken them, so that the scheduled time would be served twice.
+fn scheduled(event: &RotateEvent, now: Timestamp) -> Timestamp {
+    /// As long as `EventBridge` Scheduler tries to deliver it, by the template.
+    const LATE: SignedDuration = SignedDuration::from_mins(15);
+    let at = event.scheduled_time.map_or(now, |at| at.min(now));
+    if event.listed.is_some() && now.duration_since(at) > LATE { now } else { at }
 }
 
 /// The organizational units that a policy names.

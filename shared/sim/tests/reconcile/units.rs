@@ -201,3 +201,25 @@ fn listing_changes_nothing_and_obeys_scopes() {
     assert_eq!(listing.scopes, 1);
     assert_eq!(sim.records().len(), 0);
 }
+
+#[test]
+fn what_a_long_list_reaches_late_serves_the_slot_of_now() {
+    let mut hourly = policy("hourly", &json!([{"RoleArn": role(MEMBER), "Regions": [HOME]}]));
+    let create = json!({"Interval": 1, "IntervalUnit": "HOURS", "Times": ["02:00"]});
+    hourly["PolicyDetails"]["Schedules"][0]["CreateRule"] = create;
+    for (listed, late, slot) in [(true, 10, "02:00"), (true, 181, "05:00"), (false, 181, "02:00")] {
+        let sim = world();
+        let event = RotateEvent {
+            scheduled_time: Some(sim.now()),
+            listed: listed.then(Default::default),
+            ..RotateEvent::default()
+        };
+        sim.advance(jiff::SignedDuration::from_mins(late));
+        let pause = sim.pause();
+        let aws = sim.aws(&vault());
+        let (documents, now) = (read(std::slice::from_ref(&hourly)), sim.now());
+        drive(reconcile::rotate(&aws, documents, &event, now, &limits(&pause))).unwrap().unwrap();
+        let made = format!("{:?}", slots(&sim, &scope(MEMBER, HOME)));
+        assert!(made.contains(&format!("T{slot}")), "{listed} {late}: {made}");
+    }
+}
