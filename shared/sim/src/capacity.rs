@@ -115,7 +115,7 @@ pub fn fleet() -> String {
             seconds(runs, 100),
             seconds(1 + runs, 40),
             seconds(organization_calls(accounts), 5),
-            grouped(5 + 4 * runs),
+            grouped(9 + 2 * runs),
         ];
         let _ = writeln!(table, "| {} |", columns.join(" | "));
     }
