@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_ec2::config::retry::RetryPartition;
+use aws_sdk_ec2::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
@@ -228,8 +228,11 @@ impl Ec2Provider for Aws {
         let config = config.build();
         // EC2 counts calls by account and Region. The SDK's own allowance of retries is one for the Region and the
         // life of the process: the throttling of one account, or of a run before, would cost another its retries.
+        // Throttling costs nothing of it: a scope with thousands of snapshots due is throttled all the time, is to go on
+        // as fast as EC2 lets it, and has no more than a few calls under way. What breaks still does.
+        let allowance = TokenBucket::builder().throttling_retry_cost(0).build();
         let ec2 = aws_sdk_ec2::config::Builder::from(&config)
-            .retry_partition(RetryPartition::custom("scope").build())
+            .retry_partition(RetryPartition::custom("scope").token_bucket(allowance).build())
             .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .interceptor(Whole)

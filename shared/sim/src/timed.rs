@@ -14,19 +14,12 @@ use crate::world::Sim;
 
 /// How often the functions send a call at the most (`retries` in `shared/aws`).
 const ATTEMPTS: u32 = 5;
-/// What the SDK lets all retries of a client cost, what one costs, and what a call that needs none gives back
-/// (aws-smithy-runtime 1.16, `TokenBucket::default`).
-const QUOTA: u32 = 500;
-const COST: u32 = 5;
-const REWARD: u32 = 1;
 
 #[derive(Default)]
 pub(crate) struct Clock {
     latency: SignedDuration,
     sleepers: BTreeMap<(Timestamp, u64), Waker>,
     n_sleepers: u64,
-    /// What is left for retries.
-    quotas: BTreeMap<Scope, u32>,
 }
 
 struct Woken(AtomicBool);
@@ -71,16 +64,9 @@ impl Sim {
                 let mut world = self.world();
                 let is_taken = world.has_token(scope, operation);
                 let wait = world.rng.below(usize::try_from(longest).unwrap_or(0));
-                let clock = world.clock.as_mut()?;
-                let quota = clock.quotas.entry(scope.clone()).or_insert(QUOTA);
-                if is_taken {
-                    *quota = (*quota + if attempt == 0 { REWARD } else { COST }).min(QUOTA);
-                    return Some(true);
+                if is_taken || attempt + 1 == ATTEMPTS {
+                    return Some(is_taken);
                 }
-                if attempt + 1 == ATTEMPTS || *quota < COST {
-                    return Some(false);
-                }
-                *quota -= COST;
                 i64::try_from(wait).unwrap_or(0)
             };
             self.sleep(SignedDuration::from_millis(wait)).await;

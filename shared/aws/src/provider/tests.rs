@@ -5,7 +5,7 @@ use snapferry_core::ec2::{CreateSnapshot, Ec2, ErrorKind, ExternalId, VolumeFilt
 
 use super::*;
 use crate::testing::{
-    Answer, REQUEST_ID, Script, cut, home_ec2, id, invocation, ok, refused_by_sts,
+    Answer, REQUEST_ID, Script, cut, home_ec2, id, invocation, ok, refused_by_sts, throttled,
 };
 
 const ROLE: &str = "arn:aws:iam::222222222222:role/snapferry-member";
@@ -313,4 +313,17 @@ async fn an_sts_that_never_answers_ends_before_the_invocation_does() {
     let err = in_time(aws.connect(&member(), &id("eu-west-1"))).await;
     let text = Chain(&err).to_string();
     assert!(text.ends_with("no answer to AssumeRole: deadline has elapsed"), "{text}");
+}
+
+#[tokio::test]
+async fn throttling_does_not_use_up_the_retries_of_a_scope() {
+    const CALLS: usize = 60;
+    let four_times = || std::iter::repeat_n(throttled(), 4).chain([volumes()]);
+    let script = Script::default()
+        .on("DescribeVolumes", std::iter::repeat_with(four_times).take(CALLS).flatten());
+    let ec2 = home_ec2(&script.aws()).await;
+    for _ in 0..CALLS {
+        look(&ec2).await; // the SDK's own allowance ends after a hundred retries
+    }
+    assert_eq!(script.sent("DescribeVolumes").len(), 5 * CALLS);
 }

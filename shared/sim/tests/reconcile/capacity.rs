@@ -113,9 +113,9 @@ fn capacity_of_the_buckets_is_reached_by_a_run() {
 /// Calls of so many milliseconds, volumes that are due, and what of them one run creates in how many seconds.
 const ONE_RUN: [[i64; 4]; 6] = [
     [50, 500, 499, 81],
-    [50, 2000, 1281, 236],
+    [50, 2000, 2000, 380],
     [150, 500, 500, 81],
-    [150, 2000, 1502, 281],
+    [150, 2000, 2000, 381],
     [300, 500, 500, 85],
     [300, 2000, 2000, 381],
 ];
