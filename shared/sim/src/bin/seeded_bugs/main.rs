@@ -114,8 +114,13 @@ impl Copy {
         ours.replace_range(from..=to, &format!("members = [{}]", quoted.join(", ")));
         let kept = ours.lines().filter(|line| !line.starts_with("exclude"));
         let ours = kept.collect::<Vec<_>>().join("\n");
-        fs::write(top.join("Cargo.toml"), ours)?;
-        for file in ["Cargo.lock", "template.yaml", "samconfig.toml", "README.md"] {
+        fs::write(top.join("Cargo.toml"), other_version(&ours, "[workspace.package]")?)?;
+        let mut lock = fs::read_to_string(project.join("Cargo.lock"))?;
+        for name in members(project)? {
+            lock = other_version(&lock, &format!("name = \"{name}\""))?;
+        }
+        fs::write(top.join("Cargo.lock"), lock)?;
+        for file in ["template.yaml", "samconfig.toml", "README.md"] {
             fs::copy(project.join(file), top.join(file))?;
         }
         for bug in BUGS.iter().chain([&AUDIT_OFF]) {
@@ -239,6 +244,26 @@ impl Bug {
         fs::write(top.join(self.file), text.replacen(self.find, &with, 1))?;
         Ok(())
     }
+}
+
+/// The names of the project's packages.
+fn members(project: &Path) -> Result<Vec<String>> {
+    let lock = fs::read_to_string(project.join("Cargo.lock"))?;
+    let packages = lock.split("[[package]]\n").skip(1).filter(|it| !it.contains("\nsource = "));
+    let name = |it: &str| {
+        it.strip_prefix("name = \"").and_then(|it| it.split('"').next()).map(str::to_owned)
+    };
+    Ok(packages.filter_map(name).collect())
+}
+
+/// Another version in the line after this one. To cargo, which shares a target folder by name and version, the copy would
+/// be the project itself, and later builds of the project would take what was made of the copy.
+fn other_version(text: &str, after: &str) -> Result<String> {
+    let missing = || format!("no version after {after}");
+    let at = text.find(&format!("{after}\nversion = \"")).ok_or_else(missing)?;
+    let (before, rest) = text.split_at(at + after.len() + "\nversion = \"".len());
+    let (version, rest) = rest.split_once('"').ok_or_else(missing)?;
+    Ok(format!("{before}{version}+seeded\"{rest}"))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
