@@ -165,12 +165,12 @@ impl Stage {
         self.aws.post("agents", &body)
     }
 
-    /// Every agent: what has run on its instance, and what became of the application there.
+    /// Every agent, when no command is under way: what has run on its instance, and what became of the application there.
     ///
     /// # Errors
     /// When the local AWS is gone.
     pub fn agents(&self) -> Result<Vec<Value>> {
-        Ok(self.aws.get("agents")?.as_array().cloned().unwrap_or_default())
+        Ok(self.aws.get("agents?wait=idle&timeout=120")?.as_array().cloned().unwrap_or_default())
     }
 
     /// Makes a command document of an account.

@@ -166,7 +166,7 @@ def arn_of(account: str, region: str, name: str) -> str:
 
 
 def checked(document: Document, given: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The values of all parameters, defaults too. Those that are given have to be what the document asks for."""
+    """The values of all parameters, defaults too; what is given has to be as the document asks for."""
     if unknown := sorted(set(given) - set(document.parameters)):
         raise invalid(f"{document.name} has no parameter {', '.join(unknown)}")
     values = {}

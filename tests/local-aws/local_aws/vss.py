@@ -1,4 +1,4 @@
-"""What AwsVssComponents do on a stand-in instance: it makes snapshots of itself, in the role of its profile."""
+"""AwsVssComponents on a stand-in instance: it makes snapshots of itself, in the role of its profile."""
 
 from __future__ import annotations
 
