@@ -86,6 +86,10 @@ fn kind_of(operation: &str, code: &str) -> ErrorKind {
         ("EnableFastSnapshotRestores" | "ModifySnapshotTier", ErrorKind::Invalid) if limit => {
             ErrorKind::QuotaExceeded
         }
+        // One of the instances went away between two looks.
+        ("DescribeInstanceInformation", ErrorKind::Invalid) if code == "InvalidInstanceId" => {
+            ErrorKind::NotReady
+        }
         (_, kind) => kind,
     }
 }
@@ -142,7 +146,8 @@ where
         kind => kind,
     };
     // An internal error of a creating call says nothing about whether it happened.
-    let creates = matches!(operation, "CreateSnapshot" | "CreateSnapshots" | "CopySnapshot");
+    let creates =
+        matches!(operation, "CreateSnapshot" | "CreateSnapshots" | "CopySnapshot" | "SendCommand");
     let answer = err.as_service_error().map(ProvideErrorMetadata::meta);
     match answer.and_then(|meta| meta.code().map(|code| (code, kind(code), meta))) {
         Some((code, kind, meta)) if !(creates && kind == ErrorKind::Internal) => {

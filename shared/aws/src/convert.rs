@@ -101,6 +101,9 @@ pub(crate) fn instance(instance: SdkInstance, pool: &mut Pool) -> Result<Instanc
                     | InstanceStateName::Stopped
             )
         ),
+        running: state == Some(&InstanceStateName::Running),
+        instance_type: instance.instance_type().map_or("", |it| it.as_str()).to_owned(),
+        profile: instance.iam_instance_profile().and_then(|it| it.arn()).map(str::to_owned),
         boot_volume: boot.map(|(_, volume)| volume.clone()),
         volumes: devices.into_iter().map(|(_, volume)| volume).collect(),
         tags: tags(instance.tags, pool),
@@ -158,7 +161,10 @@ pub(crate) fn tiering(status: &SnapshotTierStatus) -> Result<Option<Tiering>, Ec
     Ok(Some(Tiering { status, archived_at }))
 }
 
-fn time(operation: &'static str, time: Option<&DateTime>) -> Result<Timestamp, Ec2Error> {
+pub(crate) fn time(
+    operation: &'static str,
+    time: Option<&DateTime>,
+) -> Result<Timestamp, Ec2Error> {
     let nanos = |time: &DateTime| i32::try_from(time.subsec_nanos()).unwrap_or_default();
     time.and_then(|time| Timestamp::new(time.secs(), nanos(time)).ok())
         .ok_or_else(|| malformed(operation, "the time", format!("{time:?}")))

@@ -35,6 +35,12 @@ impl Deadline {
         Instant::now() >= self.soft
     }
 
+    /// How long new things may be begun.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.soft.saturating_duration_since(Instant::now())
+    }
+
     /// Whether no answer is waited for any more after so long.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         Instant::now() + time >= self.hard

@@ -1,13 +1,14 @@
-//! The port over the SDK's EC2 and KMS clients of one account and Region.
+//! The port over the SDK's EC2, KMS and Systems Manager clients of one account and Region.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
+use snapferry_core::commands::{Command, CommandId, Managed, Progress, SendCommand};
 use snapferry_core::ec2::{
-    CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter, LockSnapshot,
-    SnapshotFilter, VolumeFilter,
+    CommandFilter, CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter,
+    LockSnapshot, SnapshotFilter, VolumeFilter,
 };
-use snapferry_core::ids::{AccountId, SnapshotId};
+use snapferry_core::ids::{AccountId, InstanceId, SnapshotId};
 use snapferry_core::inventory::{
     EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
 };
@@ -17,14 +18,16 @@ use crate::deadline::Deadline;
 use crate::presign::Presigner;
 
 mod changing;
+mod commands;
 mod creating;
 mod reading;
 
-/// EC2 and KMS in one account and Region.
+/// EC2, KMS and Systems Manager in one account and Region.
 #[derive(Clone, Debug)]
 pub struct AwsEc2 {
     pub(crate) ec2: Client,
     pub(crate) kms: aws_sdk_kms::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) deadline: Deadline,
     /// `None`: `PresignedUrl` is switched off.
     pub(crate) presigner: Option<Presigner>,
@@ -130,6 +133,33 @@ impl Ec2 for AwsEc2 {
 
     async fn create_tags(&self, snapshots: &[SnapshotId], tags: &Tags) -> Result<(), Ec2Error> {
         self.tag(snapshots, tags).await
+    }
+
+    async fn describe_instance_information(
+        &self,
+        instances: &BTreeSet<InstanceId>,
+    ) -> Result<BTreeMap<InstanceId, Managed>, Ec2Error> {
+        self.instance_information(instances).await
+    }
+
+    async fn list_commands(&self, which: &CommandFilter) -> Result<Vec<Command>, Ec2Error> {
+        self.known_commands(which).await
+    }
+
+    async fn get_command(
+        &self,
+        command: &CommandId,
+        instance: &InstanceId,
+    ) -> Result<Progress, Ec2Error> {
+        self.progress(command, instance).await
+    }
+
+    async fn send_command(&self, request: &SendCommand) -> Result<CommandId, Ec2Error> {
+        self.send(request).await
+    }
+
+    async fn cancel_command(&self, command: &CommandId) -> Result<(), Ec2Error> {
+        self.cancel(command).await
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {

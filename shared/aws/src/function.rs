@@ -134,23 +134,31 @@ impl Invocation<'_> {
         Ok(Documents::read(raw, true))
     }
 
-    /// How much at once; `out_of_time` is [`Self::is_out_of_time`], `pause` is [`Self::pause`].
+    /// How much at once; `out_of_time` is [`Self::is_out_of_time`], `time_left` [`Self::time_left`], `pause`
+    /// [`Self::pause`].
     ///
     /// # Errors
     /// `InvalidConfiguration`.
     pub fn limits<'a>(
         &self,
         out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+        time_left: &'a (dyn Fn() -> SignedDuration + Send + Sync),
         pause: &'a Pause,
     ) -> Result<Limits<'a>, Failure> {
         let deletions = self.function.delete_limit.clone().map_err(|err| configuration(&err))?;
-        Ok(Limits { scopes: SCOPES, actions: ACTIONS, deletions, out_of_time, pause })
+        Ok(Limits { scopes: SCOPES, actions: ACTIONS, deletions, out_of_time, time_left, pause })
     }
 
     /// A question that can be asked at any time: is the invocation about to end?
     pub fn is_out_of_time(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let deadline = self.aws.deadline();
         move || deadline.is_over()
+    }
+
+    /// Another: how long is it until then?
+    pub fn time_left(&self) -> impl Fn() -> SignedDuration + Send + Sync + use<> {
+        let deadline = self.aws.deadline();
+        move || deadline.left().try_into().unwrap_or(SignedDuration::MAX)
     }
 
     /// Waits so long, but not until the invocation is about to end.

@@ -75,8 +75,9 @@ impl Function {
         let left = u64::try_from(end.saturating_sub(call.now.as_millisecond())).unwrap_or(0);
         let invocation = self.begin(Duration::from_millis(left), call.request_id).await?;
         let out_of_time = invocation.is_out_of_time();
+        let time_left = invocation.time_left();
         let pause = invocation.pause();
-        let limits = invocation.limits(&out_of_time, &pause)?;
+        let limits = invocation.limits(&out_of_time, &time_left, &pause)?;
         let documents = invocation.documents(J::common(&event)).await?;
         let names = J::policies(&documents);
         // Boxed: a run is a deep nest of futures, too deep for the compiler.

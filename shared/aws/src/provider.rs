@@ -241,9 +241,14 @@ impl Ec2Provider for Aws {
             .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .build();
+        let ssm = aws_sdk_ssm::config::Builder::from(&config)
+            .retry_classifier(InTime(self.deadline))
+            .interceptor(Bounded)
+            .build();
         Ok(AwsEc2 {
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
             kms: aws_sdk_kms::Client::from_conf(kms),
+            ssm: aws_sdk_ssm::Client::from_conf(ssm),
             deadline: self.deadline,
             presigner: self.presigned_url.then(|| Presigner::new(&config, region)),
         })

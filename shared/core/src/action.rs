@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::commands::SendCommand;
 use crate::ec2::{Access, CopySnapshot, CreateSnapshot, CreateSnapshots, ErrorKind, LockSnapshot};
 use crate::ids::{AccountId, InstanceId, Scope, SnapshotId, VolumeId};
+use crate::policy::Tags;
 use crate::schedule::Slot;
 
 pub use hold::Hold;
@@ -68,12 +70,21 @@ pub enum Action {
     },
     /// A new copy, into the Region of the scope.
     CopySnapshot(CopySnapshot),
+    /// Have an instance do something.
+    SendCommand(SendCommand),
+    /// What became of the scripts around snapshots.
+    RecordScripts {
+        /// Of one creation.
+        snapshots: Vec<SnapshotId>,
+        /// What they will say, `snapferry:post-script` and `snapferry:app-consistent`.
+        tags: Tags,
+    },
     /// The end of a snapshot.
     DeleteSnapshot(SnapshotId),
 }
 
 impl Action {
-    /// The name of the EC2 operation.
+    /// The name of the operation, EC2's or Systems Manager's.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match self {
@@ -84,7 +95,8 @@ impl Action {
             Self::DisableFastRestore { .. } => "DisableFastSnapshotRestores",
             Self::LockSnapshot(_) => "LockSnapshot",
             Self::ArchiveSnapshot(_) => "ModifySnapshotTier",
-            Self::RecordShare { .. } => "CreateTags",
+            Self::RecordShare { .. } | Self::RecordScripts { .. } => "CreateTags",
+            Self::SendCommand(_) => "SendCommand",
             Self::CopySnapshot(_) => "CopySnapshot",
             Self::DeleteSnapshot(_) => "DeleteSnapshot",
         }

@@ -1,4 +1,5 @@
-//! The port: what we need of EC2 (and of KMS, for keys), in our words, as small as our IAM policy.
+//! The port: what we need of EC2 (and of KMS for keys, and of Systems Manager for scripts), in our words, as small as our
+//! IAM policy.
 //!
 //! `snapferry-aws` implements it over the SDK, `snapferry-sim` in memory.
 
@@ -9,9 +10,12 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
+use crate::chain::one_line;
+use crate::commands::{Command, CommandId, Managed, Progress, SendCommand, Step, exit_code};
 use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, UnitId, VolumeId};
 use crate::inventory::{EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume};
-use crate::policy::{LockMode, Tags};
+use crate::policy::{LockMode, Script, Tags};
+use crate::schedule::Slot;
 
 /// Whose credentials to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +123,15 @@ impl SnapshotFilter {
     }
 }
 
+/// Which commands to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandFilter {
+    /// Of this document: its name, or ARN.
+    pub document: String,
+    /// No older ones. Systems Manager forgets them after 30 days.
+    pub since: Timestamp,
+}
+
 /// `CreateSnapshot`, tags included: no untagged snapshot ever exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateSnapshot {
@@ -147,6 +160,21 @@ pub struct CreateSnapshots {
     pub copy_tags: bool,
     /// At most 50, with the volumes' own.
     pub tags: Tags,
+    /// What runs on the instance before and after, so that the snapshots are application-consistent.
+    pub script: Option<ScriptRun>,
+}
+
+/// The scripts around one creation: a document of the policy's, with [`Handler::Document`](crate::policy::Handler).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptRun {
+    /// What the policy says.
+    pub script: Script,
+    /// The policy's name.
+    pub policy: String,
+    /// What the set serves.
+    pub slot: Slot,
+    /// So many attempts were made before, by other runs.
+    pub attempts_before: u8,
 }
 
 /// `LockSnapshot`.
@@ -300,6 +328,39 @@ pub trait Ec2: Send + Sync {
         tags: &Tags,
     ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
 
+    /// `DescribeInstanceInformation` of Systems Manager, every page: those of the instances that it knows.
+    fn describe_instance_information(
+        &self,
+        instances: &BTreeSet<InstanceId>,
+    ) -> impl Future<Output = Result<BTreeMap<InstanceId, Managed>, Ec2Error>> + Send;
+
+    /// `ListCommandInvocations`, every page: the commands of ours.
+    fn list_commands(
+        &self,
+        which: &CommandFilter,
+    ) -> impl Future<Output = Result<Vec<Command>, Ec2Error>> + Send;
+
+    /// `ListCommandInvocations` of one command on one instance. [`ErrorKind::NotReady`]: Systems Manager does not know it
+    /// yet.
+    fn get_command(
+        &self,
+        command: &CommandId,
+        instance: &InstanceId,
+    ) -> impl Future<Output = Result<Progress, Ec2Error>> + Send;
+
+    /// `SendCommand`. Sent again only where Systems Manager said that it has not happened; a post-script in any case, as
+    /// doing it twice does no harm.
+    fn send_command(
+        &self,
+        request: &SendCommand,
+    ) -> impl Future<Output = Result<CommandId, Ec2Error>> + Send;
+
+    /// `CancelCommand`: what has not begun does not begin any more. Doing it twice changes nothing.
+    fn cancel_command(
+        &self,
+        command: &CommandId,
+    ) -> impl Future<Output = Result<(), Ec2Error>> + Send;
+
     /// `DeleteSnapshot`. A snapshot that is already gone is success.
     fn delete_snapshot(
         &self,
@@ -340,6 +401,9 @@ pub enum Ec2Error {
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A command was sent, and did not do what it should have done on its instance.
+    #[error(transparent)]
+    Command(Box<CommandFailed>),
     /// The role of another account could not be assumed.
     #[error(
         "cannot assume {role} in account {account} as {caller}: check that the role exists, that its trust \
@@ -361,6 +425,25 @@ pub enum Ec2Error {
     },
 }
 
+/// What a command did not do.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the {step} of {document} on {instance} {what}{}",
+    match .progress { Some(it) => told(it), None => String::new() }
+)]
+pub struct CommandFailed {
+    /// Which step.
+    pub step: Step,
+    /// The document's name, or ARN.
+    pub document: String,
+    /// Where.
+    pub instance: InstanceId,
+    /// What became of it, and what that means.
+    pub what: String,
+    /// As Systems Manager tells it, where it does.
+    pub progress: Option<Progress>,
+}
+
 impl Ec2Error {
     /// What it means for us.
     #[must_use]
@@ -369,6 +452,7 @@ impl Ec2Error {
             Self::Refused { kind, .. } => *kind,
             Self::NoAnswer { .. } => ErrorKind::NoAnswer,
             Self::NotSent { .. } => ErrorKind::Invalid,
+            Self::Command(_) => ErrorKind::ScriptFailed,
             Self::AssumeRole { source, .. } => source.kind(),
         }
     }
@@ -378,10 +462,23 @@ impl Ec2Error {
     pub fn code(&self) -> Option<(&str, &str)> {
         match self {
             Self::Refused { code, request_id, .. } => Some((code, request_id)),
-            Self::NoAnswer { .. } | Self::NotSent { .. } => None,
+            Self::NoAnswer { .. } | Self::NotSent { .. } | Self::Command(_) => None,
             Self::AssumeRole { source, .. } => source.code(),
         }
     }
+}
+
+/// `: Failed, exit code 201 (the pre-script failed): output`
+fn told(progress: &Progress) -> String {
+    let mut text = format!(": {}", progress.details);
+    if let Some(code) = progress.response_code {
+        let meaning = exit_code(code).map(|it| format!(" ({it})")).unwrap_or_default();
+        text = format!("{text}, exit code {code}{meaning}");
+    }
+    if !progress.output.is_empty() {
+        text = format!("{text}: {}", one_line(&progress.output));
+    }
+    text
 }
 
 /// What an error means for us.
@@ -403,6 +500,8 @@ pub enum ErrorKind {
     InUse,
     /// AWS does not take the request as it is. Waiting does not help.
     Invalid,
+    /// A script, or what it speaks to, has failed on its instance. Waiting does not help.
+    ScriptFailed,
     /// A KMS key cannot be used for it. Waiting does not help.
     KeyUnusable,
     /// AWS failed.

@@ -4,17 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
 
 use crate::action::{Action, Planned, Reason};
 use crate::audit::AuditedPlan;
+use crate::commands::{CommandId, Step};
 use crate::ec2::{Ec2, Ec2Error, ErrorKind};
 use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::tags;
 
+mod scripts;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +31,8 @@ pub struct Limits<'a> {
     pub deletions: Option<usize>,
     /// Whether nothing new may be begun, because the invocation ends soon.
     pub out_of_time: &'a (dyn Fn() -> bool + Send + Sync),
+    /// How long it is until then.
+    pub time_left: &'a (dyn Fn() -> SignedDuration + Send + Sync),
     /// Waits.
     pub pause: &'a Pause,
 }
@@ -54,6 +58,8 @@ pub struct Executed {
 pub enum Outcome {
     /// It happened; with the snapshots that it made.
     Done(Vec<SnapshotId>),
+    /// It was sent, under this id.
+    Sent(CommandId),
     /// A dry run.
     Planned,
     /// The next run goes on with it.
@@ -66,8 +72,8 @@ pub enum Outcome {
     Failed(Ec2Error),
 }
 
-/// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and changes (second snapshots
-/// of a volume 15 seconds after the first), then the records of shares in as few calls as there are distinct ones, then
+/// Performs the actions in order, at most [`Limits::actions`] at once: first the post-scripts that are missing, then what
+/// makes and changes (second snapshots of a volume 15 seconds after the first), then the records of shares in as few calls as there are distinct ones, then
 /// deletions. They are taken out of the plan.
 pub async fn execute<E: Ec2>(
     plan: &mut AuditedPlan,
@@ -79,12 +85,20 @@ pub async fn execute<E: Ec2>(
     let records: Vec<Planned> = making.extract_if(.., is_record).collect();
     let is_destructive = |it: &mut Planned| it.action.is_destructive();
     let deletions: Vec<Planned> = making.extract_if(.., is_destructive).collect();
-    let mut executed = Vec::new();
+    let is_post_script = |it: &mut Planned| matches!(&it.action, Action::SendCommand(it) if it.errand.step == Step::PostScript);
+    let post_scripts: Vec<Planned> = making.extract_if(.., is_post_script).collect();
+    let mut executed = with_scripts(post_scripts.into_iter(), clients, limits).await;
     for (n, wave) in waves(making.into_iter()).into_iter().enumerate() {
         if n > 0 && !(limits.out_of_time)() {
             (limits.pause)(BETWEEN_SNAPSHOTS).await;
         }
-        executed.extend(side_by_side(wave.into_iter(), clients, limits).await);
+        // Scripts take their time, and nobody else's.
+        let (scripted, others): (Vec<_>, Vec<_>) = wave.into_iter().partition(has_scripts);
+        let scripted = with_scripts(scripted.into_iter(), clients, limits);
+        let others = side_by_side(others.into_iter(), clients, limits);
+        let (scripted, others) = join(scripted, others).await;
+        executed.extend(scripted);
+        executed.extend(others);
     }
     // The record that a share implies is part of the share: only its failure is worth a line of its own.
     let implied = last_words(executed.iter().filter_map(record_of_share));
@@ -137,6 +151,42 @@ async fn side_by_side<E: Ec2>(
         .await
 }
 
+fn has_scripts(planned: &Planned) -> bool {
+    matches!(&planned.action, Action::CreateSnapshots(request) if request.script.is_some())
+}
+
+/// So many at once: they mostly wait.
+const SCRIPTS: usize = 20;
+
+/// Creations with scripts, and post-scripts. Each may come to several lines.
+async fn with_scripts<E: Ec2>(
+    actions: impl Iterator<Item = Planned>,
+    clients: &BTreeMap<Region, E>,
+    limits: &Limits<'_>,
+) -> Vec<Executed> {
+    let executed = stream::iter(actions)
+        .map(|planned| async move {
+            match (clients.get(&planned.scope.region), &planned.action) {
+                (Some(ec2), Action::SendCommand(request)) => {
+                    let outcome = match scripts::post_script(ec2, request, limits).await {
+                        Ok(id) => Outcome::Sent(id),
+                        Err(err) => Outcome::Failed(err),
+                    };
+                    vec![Executed { planned, outcome }]
+                }
+                (Some(ec2), _) => scripts::create(ec2, planned, limits).await,
+                (None, _) => {
+                    let why = format!("{} could not be read", planned.scope);
+                    vec![Executed { planned, outcome: Outcome::Deferred(why) }]
+                }
+            }
+        })
+        .buffered(SCRIPTS)
+        .collect::<Vec<_>>()
+        .await;
+    executed.into_iter().flatten().collect()
+}
+
 async fn one<E: Ec2>(ec2: &E, planned: Planned, limits: &Limits<'_>) -> Executed {
     let done = perform(ec2, &planned.action).await;
     let instead = match &done {
@@ -160,12 +210,13 @@ async fn one<E: Ec2>(ec2: &E, planned: Planned, limits: &Limits<'_>) -> Executed
 
 const OUT_OF_TIME: &str = "out of time";
 
-async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Vec<SnapshotId>, Ec2Error> {
-    let changed = |()| Vec::new();
+async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Outcome, Ec2Error> {
+    let changed = |()| Outcome::Done(Vec::new());
+    let made = |id| Outcome::Done(vec![id]);
     match action {
-        Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(|id| vec![id]),
-        Action::CreateSnapshots(request) => ec2.create_snapshots(request).await,
-        Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(|id| vec![id]),
+        Action::CreateSnapshot(request) => ec2.create_snapshot(request).await.map(made),
+        Action::CreateSnapshots(request) => ec2.create_snapshots(request).await.map(Outcome::Done),
+        Action::CopySnapshot(request) => ec2.copy_snapshot(request).await.map(made),
         Action::ShareSnapshot { snapshot, accounts, .. } => {
             ec2.share_snapshot(snapshot, accounts).await.map(changed)
         }
@@ -184,13 +235,17 @@ async fn perform<E: Ec2>(ec2: &E, action: &Action) -> Result<Vec<SnapshotId>, Ec
             let ids = std::slice::from_ref(snapshot);
             ec2.create_tags(ids, &record(all)).await.map(changed)
         }
+        Action::RecordScripts { snapshots, tags } => {
+            ec2.create_tags(snapshots, tags).await.map(changed)
+        }
+        Action::SendCommand(request) => ec2.send_command(request).await.map(Outcome::Sent),
         Action::DeleteSnapshot(snapshot) => ec2.delete_snapshot(snapshot).await.map(changed),
     }
 }
 
-fn outcome(action: &Action, result: Result<Vec<SnapshotId>, Ec2Error>) -> Outcome {
+fn outcome(action: &Action, result: Result<Outcome, Ec2Error>) -> Outcome {
     let err = match result {
-        Ok(made) => return Outcome::Done(made),
+        Ok(outcome) => return outcome,
         Err(err) => err,
     };
     match (err.kind(), action) {

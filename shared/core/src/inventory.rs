@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::chain::Chain;
+use crate::commands::{Command, Managed};
 use crate::description;
 use crate::ec2::{Access, Ec2Error, ErrorKind};
 use crate::ids::{AccountId, InstanceId, KmsKeyId, Region, Scope, SnapshotId, VolumeId};
@@ -36,6 +37,12 @@ pub struct Instance {
     pub id: InstanceId,
     /// `running`, `stopping` or `stopped`: its volumes can be snapshotted together.
     pub usable: bool,
+    /// `running`: scripts can run on it.
+    pub running: bool,
+    /// Such as `m7i.large`.
+    pub instance_type: String,
+    /// ARN of its instance profile, without which it has no role.
+    pub profile: Option<String>,
     /// The EBS volumes attached to it, in order of their device names.
     pub volumes: Vec<VolumeId>,
     /// The one it boots from.
@@ -207,6 +214,10 @@ pub struct ScopeInventory {
     pub instances: BTreeMap<InstanceId, Instance>,
     /// Why they could not be read, if so; `instances` is empty then.
     pub instances_unread: Option<Unread>,
+    /// Where a policy has `Scripts`: those of its instances that Systems Manager knows.
+    pub managed: Result<BTreeMap<InstanceId, Managed>, Unread>,
+    /// Where a policy has `Scripts`: the commands of ours, of their documents, since two slots ago.
+    pub commands: Result<Vec<Command>, Unread>,
     /// Every snapshot of the account that carries `snapferry:policy`.
     pub snapshots: Vec<Snapshot>,
     /// Where there is a default policy: when the newest snapshot of a volume by any means began, where that was within

@@ -13,12 +13,13 @@
 //! 5. Nothing is written to the world that is not read back by the next run.
 //!
 //! In reading order: [`ids`], [`policy`], [`schedule`], [`documents`], [`event`], [`tags`], [`description`],
-//! [`inventory`], [`ec2`], [`observe`], [`action`], [`plan`], [`audit`], [`execute`], [`settle`], [`report`], [`run`],
+//! [`inventory`], [`commands`], [`ec2`], [`observe`], [`action`], [`plan`], [`audit`], [`execute`], [`settle`], [`report`], [`run`],
 //! [`reconcile`].
 
 pub mod action;
 pub mod audit;
 pub mod chain;
+pub mod commands;
 pub mod description;
 pub mod documents;
 pub mod ec2;

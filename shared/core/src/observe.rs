@@ -28,6 +28,7 @@ pub use vault::{Vault, Within, vault, within};
 mod copied;
 mod full_copy;
 mod organization;
+mod scripts;
 mod source_tags;
 mod vault;
 
@@ -51,6 +52,7 @@ pub async fn scope<E: Ec2>(
 ) -> Result<ScopeInventory, Ec2Error> {
     let wants = Wants::of(policies);
     let own = SnapshotFilter::Tagged(tags::POLICY);
+    let commands = scripts::commands(ec2, policies, now).await;
     let (instances, read) = join(
         target_instances(ec2, &wants),
         try_join(ec2.describe_snapshots(&own), recent(ec2, &wants, now)),
@@ -68,6 +70,8 @@ pub async fn scope<E: Ec2>(
         Ok(instances) => (instances, None),
         Err(err) => (BTreeMap::new(), Some(Unread::from(&err))),
     };
+    let managed = scripts::managed(ec2, policies, &instances).await;
+    let managed = managed.map_err(|err| Unread::from(&err));
     let accounts: BTreeSet<&AccountId> = policies
         .iter()
         .filter(|(policy, _)| policy.enabled)
@@ -98,6 +102,8 @@ pub async fn scope<E: Ec2>(
         volumes,
         instances,
         instances_unread,
+        managed,
+        commands,
         recent,
         shared: shared?,
         keys,

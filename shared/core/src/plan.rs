@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, Hold, Plan, Planned};
+use crate::commands::Step;
 use crate::ids::SnapshotId;
 use crate::inventory::{Guards, ScopeInventory, Snapshot};
 use crate::policy::SnapshotPolicy;
@@ -20,6 +21,7 @@ mod lock;
 mod rescue;
 mod retain;
 pub mod rotate;
+pub(crate) mod scripts;
 mod share;
 mod sharing;
 #[cfg(test)]
@@ -75,8 +77,10 @@ fn by_age<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> Vec<&'a Snapshot
 
 /// Creations first, deletions last: when time runs out, what is missing matters more than what is too much.
 fn in_order(plan: &mut Plan) {
+    let is_post_script = |action: &Action| matches!(action, Action::SendCommand(it) if it.errand.step == Step::PostScript);
     plan.actions.sort_by_key(|planned: &Planned| match planned.action.operation() {
-        "CreateSnapshot" | "CreateSnapshots" => 0,
+        _ if is_post_script(&planned.action) => -1, // something may stand still
+        "CreateSnapshot" | "CreateSnapshots" | "SendCommand" => 0,
         "CopySnapshot" => 1,
         "LockSnapshot" => 2,
         "ModifySnapshotAttribute" => 3,

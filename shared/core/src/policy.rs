@@ -15,8 +15,10 @@ use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
 pub use crate::tags::Tags;
+pub use script::{Handler, Script, Stages, VssDocument};
 
 pub mod document;
+mod script;
 
 /// One policy document.
 #[derive(Clone, Debug)]
@@ -132,6 +134,8 @@ pub struct Schedule {
     pub variable_tags: BTreeMap<String, Variable>,
     /// When to create.
     pub create: CreateRule,
+    /// What makes its snapshots application-consistent. Policies for instances only.
+    pub script: Option<Script>,
     /// What stays in the standard tier.
     pub retain: RetainRule,
     /// What leaves the standard tier goes to the archive tier, and stays there while this keeps it.

@@ -6,8 +6,9 @@ use std::io;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::action::{Action, Coverage, Deferred, Held, Impossible, Planned, Subject};
+use crate::action::{Action, Coverage, Deferred, Held, Impossible, Planned, Reason, Subject};
 use crate::chain::Chain;
+use crate::commands::Step;
 use crate::ec2::Ec2Error;
 use crate::execute::{Executed, Outcome};
 use crate::ids::{AccountId, InstanceId, Region, Scope, SnapshotId, VolumeId};
@@ -83,6 +84,22 @@ pub struct ActionLine {
     /// What is or was copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_snapshot_id: Option<SnapshotId>,
+    /// Of `SendCommand`: what it does, `pre-script`, `post-script` or `VSS backup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<&'static str>,
+    /// Of `SendCommand`: the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_name: Option<String>,
+    /// Of `SendCommand`: the command that was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<String>,
+    /// For the metric: a post-script that is missing or has failed, so that an application may stand still, or has stood
+    /// still for long.
+    #[serde(skip)]
+    pub stands_still: bool,
+    /// For the metric: so many snapshots were to be application-consistent and are not.
+    #[serde(skip)]
+    pub not_app_consistent: usize,
     /// Of `ModifySnapshotAttribute`: `remove`, where accounts may not use the snapshot any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_type: Option<&'static str>,
@@ -190,10 +207,19 @@ impl Report {
         let Planned { scope, action, subject, reason, .. } = &executed.planned;
         let mut line = line(scope, action.operation(), subject, reason.to_string());
         line.operation_type = matches!(action, Action::UnshareSnapshot { .. }).then_some("remove");
+        if let Action::SendCommand(command) = action {
+            line.step = Some(command.errand.step.name());
+            line.document_name = Some(command.document.clone());
+        }
+        line.stands_still = stands_still(executed);
+        line.not_app_consistent = not_app_consistent(executed);
         match &executed.outcome {
+            Outcome::Sent(id) => line.command_id = Some(id.to_string()),
             Outcome::Done(made) => {
                 if matches!(action, Action::CreateSnapshots(_)) {
                     line.snapshot_ids.clone_from(made);
+                } else if let Action::RecordScripts { snapshots, .. } = action {
+                    line.snapshot_ids.clone_from(snapshots);
                 } else {
                     line.snapshot_id = made.first().cloned().or(line.snapshot_id);
                 }
@@ -347,6 +373,27 @@ impl ErrorLine {
     }
 }
 
+fn stands_still(executed: &Executed) -> bool {
+    let is_missing = matches!(executed.planned.reason, Reason::PostScript(_));
+    let has_failed = matches!(executed.outcome, Outcome::Failed(_));
+    match &executed.planned.action {
+        Action::SendCommand(it) if it.errand.step == Step::PostScript => is_missing || has_failed,
+        _ => false,
+    }
+}
+
+fn not_app_consistent(executed: &Executed) -> usize {
+    let Outcome::Done(made) = &executed.outcome else {
+        return 0;
+    };
+    let (tags, n) = match &executed.planned.action {
+        Action::CreateSnapshots(request) => (&request.tags, made.len()),
+        Action::RecordScripts { snapshots, tags } => (tags, snapshots.len()),
+        _ => return 0,
+    };
+    if tags.get(tags::APP_CONSISTENT).is_some_and(|it| it == "false") { n } else { 0 }
+}
+
 fn waiting(why: &str) -> ErrorLine {
     ErrorLine {
         kind: "Waiting".into(),
@@ -369,6 +416,11 @@ fn line(scope: &Scope, action: &'static str, subject: &Subject, reason: String) 
         snapshot_ids: Vec::new(),
         snapshot_id: subject.snapshot.clone(),
         source_snapshot_id: subject.source.clone(),
+        step: None,
+        document_name: None,
+        command_id: None,
+        stands_still: false,
+        not_app_consistent: 0,
         operation_type: None,
         reason,
         outcome: OutcomeName::Done,

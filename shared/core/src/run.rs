@@ -54,6 +54,9 @@ const LEAST_PROTECTED: usize = 20;
 /// What brings a volume its next snapshot or copy, where the report tells of a volume. (A set's line is of an instance.)
 const PROTECTS: [&str; 2] = ["CreateSnapshot", "CopySnapshot"];
 
+/// What runs a script, or a VSS backup.
+const SCRIPTS: &str = "SendCommand";
+
 /// One of the least protected volumes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeastProtected<'a> {
@@ -192,7 +195,8 @@ impl Run {
             let lines = self.report.actions.iter();
             lines.filter(|it| it.outcome == OutcomeName::Done && of_policy(&it.policy))
         };
-        let in_sets: usize = of_done().map(|it| it.snapshot_ids.len()).sum();
+        let sets = of_done().filter(|it| it.action == "CreateSnapshots");
+        let in_sets: usize = sets.map(|it| it.snapshot_ids.len()).sum();
         let unshared = of_done().filter(|it| it.operation_type.is_some()).count();
         let mut metrics = BTreeMap::from([
             ("SnapshotsCreated", json!(done("CreateSnapshot") + in_sets)),
@@ -202,6 +206,15 @@ impl Run {
             ("ActionsDeferred", json!(count("", OutcomeName::Deferred))),
             ("ActionsFailed", json!(count("", OutcomeName::Failed))),
         ]);
+        let lines = || self.report.actions.iter().filter(|it| of_policy(&it.policy));
+        // Nobody pays for metrics of scripts that has none.
+        if lines().any(|it| it.action == SCRIPTS || it.not_app_consistent > 0) {
+            let not_consistent: usize = lines().map(|it| it.not_app_consistent).sum();
+            let stand_still = lines().filter(|it| it.stands_still).count();
+            metrics.insert("ScriptsFailed", json!(count(SCRIPTS, OutcomeName::Failed)));
+            metrics.insert("PostScriptsMissing", json!(stand_still));
+            metrics.insert("SnapshotsNotAppConsistent", json!(not_consistent));
+        }
         if let Some(full) = &self.full_copies {
             let n = full.iter().filter(|name| of_policy(name)).count();
             metrics.insert("FullCopies", json!(n));

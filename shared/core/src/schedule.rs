@@ -133,7 +133,8 @@ impl CreateRule {
         }
     }
 
-    fn latest(&self, at: Timestamp) -> Option<Timestamp> {
+    /// The latest slot's time at or before `at`, whatever the start window.
+    pub(crate) fn latest(&self, at: Timestamp) -> Option<Timestamp> {
         if self.when == When::EveryRun {
             return Some(floor(at, 60));
         }

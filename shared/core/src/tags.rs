@@ -14,7 +14,7 @@ mod map;
 
 /// Name of the policy that made the snapshot.
 pub const POLICY: &str = "snapferry:policy";
-/// Name of the schedule; several, comma-separated, where schedules coincide.
+/// Name of the schedule; several, comma-separated, where schedules coincide. (Of VSS backups, with slashes.)
 pub const SCHEDULE: &str = "snapferry:schedule";
 /// The scheduled time that the snapshot serves.
 pub const SLOT: &str = "snapferry:slot";
@@ -26,6 +26,18 @@ pub const VOLUMES: &str = "snapferry:volumes";
 pub const EXPIRES_AT: &str = "snapferry:expires-at";
 /// Accounts the snapshot is shared with, comma-separated. A record for people: EC2 is asked what is true.
 pub const SHARED_WITH: &str = "snapferry:shared-with";
+/// Which document made the snapshot application-consistent, or was to.
+pub const SCRIPT: &str = "snapferry:script";
+/// Which run of its document it belongs to.
+pub const EXECUTION_ID: &str = "snapferry:execution-id";
+/// How the pre-script ended: `Success`, or what went wrong.
+pub const PRE_SCRIPT: &str = "snapferry:pre-script";
+/// How the post-script ended: `Success`, or what went wrong.
+pub const POST_SCRIPT: &str = "snapferry:post-script";
+/// `true` or `false`, once it is known.
+pub const APP_CONSISTENT: &str = "snapferry:app-consistent";
+/// What the VSS components say of it themselves.
+pub const VSS_CONSISTENT: &str = "AppConsistent";
 /// On a copy: which of the policy's rules.
 pub const RULE: &str = "snapferry:rule";
 /// On a copy: the snapshot that was copied.
@@ -74,7 +86,7 @@ impl Claim {
             return None; // a copy: CopyClaim's
         }
         let schedules: BTreeSet<String> =
-            tags.get(SCHEDULE)?.split(',').map(str::to_owned).collect();
+            tags.get(SCHEDULE)?.split([',', '/']).map(str::to_owned).collect();
         let policy = tags.get(POLICY)?.clone();
         let complete = !policy.is_empty() && schedules.iter().all(|name| !name.is_empty());
         let instance = match tags.get(INSTANCE) {
@@ -96,6 +108,14 @@ impl Claim {
         if let Some(instance) = &self.instance {
             tags.insert(INSTANCE.into(), instance.to_string());
         }
+        tags
+    }
+
+    /// As [`write`](Self::write), for a VSS backup, whose documents take no commas.
+    #[must_use]
+    pub fn write_for_vss(&self) -> Tags {
+        let mut tags = self.write();
+        tags.insert(SCHEDULE.into(), self.schedule_text().replace(',', "/"));
         tags
     }
 

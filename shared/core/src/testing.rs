@@ -114,6 +114,9 @@ pub(crate) fn instance(n: u32, volumes: &[u32]) -> Instance {
     Instance {
         id: ins(n),
         usable: true,
+        running: true,
+        instance_type: "m7i.large".into(),
+        profile: Some("arn:aws:iam::222222222222:instance-profile/app".into()),
         volumes: volumes.iter().map(|n| vol(*n)).collect(),
         boot_volume: volumes.first().map(|n| vol(*n)),
         tags: map(&[("Backup", "daily")]),
@@ -208,6 +211,8 @@ impl Rotation {
                 volumes: BTreeMap::from([(vol(1), volume(1))]),
                 instances: BTreeMap::new(),
                 instances_unread: None,
+                managed: Ok(BTreeMap::new()),
+                commands: Ok(Vec::new()),
                 snapshots,
                 recent: BTreeMap::new(),
                 shared: BTreeMap::new(),
@@ -498,6 +503,10 @@ pub(crate) fn actions(plan: &Plan) -> Vec<String> {
         let object = match &planned.action {
             Action::CreateSnapshot(request) => request.volume.to_string(),
             Action::CreateSnapshots(request) => request.instance.to_string(),
+            Action::SendCommand(request) => {
+                format!("{} on {}", request.errand.step, request.instance)
+            }
+            Action::RecordScripts { snapshots, tags } => format!("{snapshots:?} {tags:?}"),
             Action::EnableFastRestore { snapshot, zones }
             | Action::DisableFastRestore { snapshot, zones } => {
                 format!("{snapshot} in {}", tags::join(zones))

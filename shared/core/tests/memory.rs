@@ -118,6 +118,8 @@ fn inventory(n: usize, newest: Timestamp) -> ScopeInventory {
         volumes,
         instances: BTreeMap::new(),
         instances_unread: None,
+        managed: Ok(BTreeMap::new()),
+        commands: Ok(Vec::new()),
         snapshots,
         recent: BTreeMap::new(),
         shared: BTreeMap::from([(id(VAULT), ids)]),

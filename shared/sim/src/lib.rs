@@ -10,6 +10,7 @@
 //! What EC2 does is taken from its reference; the end-to-end tests hold the same expectations against the local AWS, so
 //! that the two keep each other honest.
 
+mod agents;
 mod aws;
 mod buckets;
 mod calls;
@@ -26,6 +27,7 @@ mod world;
 pub mod years;
 mod zones;
 
+pub use agents::{Agent, Ending, Sent};
 pub use aws::{Aws, Waiting};
 pub use calls::{Call, Fault};
 pub use organization::Unit;

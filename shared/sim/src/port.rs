@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use snapferry_core::commands::{Command, CommandId, Managed, Progress, SendCommand};
 use snapferry_core::ec2::{
-    CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter, LockSnapshot,
-    SnapshotFilter, VolumeFilter,
+    CommandFilter, CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter,
+    LockSnapshot, SnapshotFilter, VolumeFilter,
 };
-use snapferry_core::ids::{AccountId, Scope, SnapshotId};
+use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId};
 use snapferry_core::inventory::{
     EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume,
 };
@@ -186,6 +187,49 @@ impl Ec2 for Client {
         let first = snapshots.first().map_or("", SnapshotId::as_str);
         self.call("CreateTags", first, |world, _| world.create_tags(&self.scope, snapshots, tags))
             .await
+    }
+
+    async fn describe_instance_information(
+        &self,
+        instances: &BTreeSet<InstanceId>,
+    ) -> Result<BTreeMap<InstanceId, Managed>, Ec2Error> {
+        self.call("DescribeInstanceInformation", "", |world, _| {
+            Ok(world.describe_instance_information(&self.scope, instances))
+        })
+        .await
+    }
+
+    async fn list_commands(&self, which: &CommandFilter) -> Result<Vec<Command>, Ec2Error> {
+        self.call("ListCommandInvocations", &which.document, |world, _| {
+            Ok(world.list_commands(&self.scope, which))
+        })
+        .await
+    }
+
+    async fn get_command(
+        &self,
+        command: &CommandId,
+        instance: &InstanceId,
+    ) -> Result<Progress, Ec2Error> {
+        self.call("ListCommandInvocations", &command.0, |world, _| {
+            world.get_command(command, instance)
+        })
+        .await
+    }
+
+    async fn send_command(&self, request: &SendCommand) -> Result<CommandId, Ec2Error> {
+        self.call("SendCommand", request.instance.as_str(), |world, _| {
+            world.send_command(&self.scope, request)
+        })
+        .await
+    }
+
+    async fn cancel_command(&self, command: &CommandId) -> Result<(), Ec2Error> {
+        self.call("CancelCommand", &command.0, |world, _| {
+            world.cancel_command(command);
+            Ok(())
+        })
+        .await
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), Ec2Error> {

@@ -219,6 +219,10 @@ impl InstanceState {
 pub struct SimInstance {
     /// How it is.
     pub state: InstanceState,
+    /// Such as `m7i.large`.
+    pub instance_type: String,
+    /// ARN of its instance profile.
+    pub profile: Option<String>,
     /// What is attached, by device name.
     pub devices: BTreeMap<String, VolumeId>,
     /// The name of the device it boots from.
@@ -236,6 +240,9 @@ impl SimInstance {
         Instance {
             id: id.clone(),
             usable: self.state.is_usable(),
+            running: self.state == InstanceState::Running,
+            instance_type: self.instance_type.clone(),
+            profile: self.profile.clone(),
             volumes: self.devices.values().cloned().collect(),
             boot_volume: self.boot_volume().cloned(),
             tags: self.tags.clone(),

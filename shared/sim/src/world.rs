@@ -6,10 +6,12 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use snapferry_core::commands::CommandId;
 use snapferry_core::ids::{AccountId, InstanceId, Scope, SnapshotId, UnitId, VolumeId};
 use snapferry_core::inventory::{EbsEncryption, Key, Snapshot, State, Volume};
 use snapferry_core::policy::Tags;
 
+use crate::agents::{Agent, Sent};
 use crate::buckets::Bucket;
 use crate::calls::{Call, Fault, Faults};
 use crate::organization::Unit;
@@ -27,6 +29,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) volumes: BTreeMap<VolumeId, Disk>,
     pub(crate) instances: BTreeMap<InstanceId, (Scope, SimInstance)>,
+    pub(crate) agents: BTreeMap<InstanceId, Agent>,
+    pub(crate) commands: BTreeMap<CommandId, Sent>,
     pub(crate) snapshots: BTreeMap<SnapshotId, Record>,
     pub(crate) keys: BTreeMap<String, SimKey>,
     /// By the name, such as `alias/backup`.
@@ -59,6 +63,8 @@ impl Sim {
             rng: Rng(1),
             volumes: BTreeMap::new(),
             instances: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            commands: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             keys: BTreeMap::new(),
             aliases: BTreeMap::new(),
@@ -160,6 +166,8 @@ impl Sim {
         let made: InstanceId = id(&format!("i-{:017x}", world.rng.any()));
         let instance = SimInstance {
             state: InstanceState::Running,
+            instance_type: "m7i.large".into(),
+            profile: Some("arn:aws:iam::222222222222:instance-profile/app".into()),
             devices: BTreeMap::new(),
             root_device: "/dev/xvda".into(),
             tags: owned(tags),

@@ -77,7 +77,8 @@ async fn a_wrong_environment_names_the_variable() {
     assert!(failure.message.contains("AWS_REGION"), "{failure:?}");
 
     let function = function(&[("DELETE_LIMIT", "many")], aws.sdk());
-    let Err(failure) = begin(&function).await.limits(&|| false, &no_pause) else {
+    let Err(failure) = begin(&function).await.limits(&|| false, &|| SignedDuration::MAX, &no_pause)
+    else {
         panic!("no limit")
     };
     assert_eq!(failure.error_type, "InvalidConfiguration");
@@ -108,7 +109,11 @@ async fn presigned_urls_are_on_or_off() {
 async fn a_limit_is_a_number_or_absent() {
     for (text, want) in [(" 7 ", Some(7)), ("0", Some(0)), ("", None)] {
         let function = function(&[("DELETE_LIMIT", text)], Script::default().sdk());
-        let limits = begin(&function).await.limits(&|| false, &no_pause).unwrap().deletions;
+        let limits = begin(&function)
+            .await
+            .limits(&|| false, &|| SignedDuration::MAX, &no_pause)
+            .unwrap()
+            .deletions;
         assert_eq!(limits, want);
     }
 }
@@ -269,6 +274,11 @@ async fn a_pause_is_as_long_as_asked_and_no_longer_than_there_is_time() {
 fn run(failed: bool) -> Run {
     let mut report = Report::new(false);
     report.actions.push(ActionLine {
+        step: None,
+        document_name: None,
+        command_id: None,
+        stands_still: false,
+        not_app_consistent: 0,
         action: "CreateSnapshot",
         account: id("222222222222"),
         region: id("eu-central-1"),

@@ -307,7 +307,8 @@ fn verdict(action: &Action) -> &'static str {
     match action {
         Action::CreateSnapshot(_) | Action::CreateSnapshots(_) => "create",
         Action::ShareSnapshot { .. } => "share",
-        Action::RecordShare { .. } => "tag",
+        Action::RecordShare { .. } | Action::RecordScripts { .. } => "tag",
+        Action::SendCommand(_) => "command",
         Action::UnshareSnapshot { .. } => "unshare",
         Action::EnableFastRestore { .. } => "fast",
         Action::DisableFastRestore { .. } => "not fast",

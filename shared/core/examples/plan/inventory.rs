@@ -5,6 +5,7 @@
 //! | `Region` | where all of it is; or `Regions`: an object with one inventory per Region |
 //! | `Account` | whose it is; absent: the owner of most snapshots |
 //! | `Volumes`, `Reservations`, `Snapshots` | what `describe-volumes`, `-instances`, `-snapshots` print |
+//! | `InstanceInformationList` | what `aws ssm describe-instance-information` prints, for policies with `Scripts` |
 //! | `Images`, `LockedSnapshots` | what AMIs use (`describe-images --owners self`), and `describe-locked-snapshots`' `Snapshots` |
 //! | `FastSnapshotRestores`, `SnapshotTierStatuses`, `AvailabilityZones` | as their commands print them |
 //! | `SharedWith` | an object: account id to the ids of the snapshots that it can use |
@@ -16,6 +17,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
+use snapferry_core::commands::Managed;
 use snapferry_core::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use snapferry_core::inventory::{
     Guards, Instance, ScopeInventory, Snapshot, State, Tiering, TieringStatus, Volume,
@@ -54,6 +56,7 @@ struct File {
 struct Everything {
     volumes: Option<Vec<Ec2Volume>>,
     reservations: Vec<Reservation>,
+    instance_information_list: Vec<InstanceInformation>,
     snapshots: Vec<Ec2Snapshot>,
     images: Vec<Image>,
     locked_snapshots: Vec<LockedSnapshot>,
@@ -87,10 +90,31 @@ struct Reservation {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Profile {
+    arn: String,
+}
+
+/// What `aws ssm describe-instance-information` prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InstanceInformation {
+    #[serde(deserialize_with = "id")]
+    instance_id: InstanceId,
+    ping_status: String,
+    platform_type: String,
+    #[serde(default)]
+    agent_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Ec2Instance {
     #[serde(deserialize_with = "id")]
     instance_id: InstanceId,
     state: InstanceState,
+    #[serde(default)]
+    instance_type: String,
+    iam_instance_profile: Option<Profile>,
     root_device_name: Option<String>,
     #[serde(default)]
     block_device_mappings: Vec<Mapping>,
@@ -265,6 +289,15 @@ impl Everything {
             shared.insert(with.parse::<AccountId>()?, ids?);
         }
         let zones = self.availability_zones.into_iter().map(|zone| (zone.zone_id, zone.zone_name));
+        let known = self.instance_information_list.into_iter().map(|it| {
+            let managed = Managed {
+                ping_status: it.ping_status,
+                platform: it.platform_type,
+                agent_version: it.agent_version,
+            };
+            (it.instance_id, managed)
+        });
+        let managed = known.collect();
         let instances = self.reservations.into_iter().flat_map(|it| it.instances);
         Ok(Seen {
             scope: ScopeInventory {
@@ -277,6 +310,8 @@ impl Everything {
                     |instance| instance.id.clone(),
                 ),
                 instances_unread: None,
+                managed: Ok(managed),
+                commands: Ok(Vec::new()),
                 snapshots: own().cloned().collect(),
                 recent,
                 shared,
@@ -334,6 +369,9 @@ fn instance(it: Ec2Instance) -> Instance {
     Instance {
         id: it.instance_id,
         usable: matches!(it.state.name.as_str(), "running" | "stopping" | "stopped"),
+        running: it.state.name == "running",
+        instance_type: it.instance_type,
+        profile: it.iam_instance_profile.map(|it| it.arn),
         boot_volume: devices
             .iter()
             .find(|(device, _)| Some(device) == root.as_ref())

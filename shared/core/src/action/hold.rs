@@ -39,6 +39,10 @@ pub enum Hold {
     VolumeUnusable,
     /// The instance cannot be snapshotted in its state.
     InstanceUnusable,
+    /// It is stopped: its snapshots need no scripts.
+    NotRunning,
+    /// Its scripts are under way, or their outcome is not known yet.
+    Script(String),
     /// The policy's `Parameters` exclude every volume of the instance.
     NoVolumesLeft,
     /// The volumes' tags are not copied: with ours they are more than EC2 takes, or one of them is ours already.
@@ -118,6 +122,10 @@ impl fmt::Display for Hold {
             Self::InstanceUnusable => {
                 f.write_str("the instance is neither running, stopping nor stopped")
             }
+            Self::NotRunning => f.write_str(
+                "the instance does not run, so that no script can run on it, and none is needed: nothing writes to its \
+                 volumes",
+            ),
             Self::NoVolumesLeft => {
                 f.write_str("Parameters exclude every volume of the instance, so there is none to snapshot")
             }
@@ -169,7 +177,7 @@ impl fmt::Display for Hold {
                  volume; check in this Region whether copies of this volume were deleted, archived or put under \
                  another key meanwhile"
             ),
-            Self::Ec2(text) => f.write_str(text),
+            Self::Script(text) | Self::Ec2(text) => f.write_str(text),
         }
     }
 }

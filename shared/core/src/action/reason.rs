@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::commands::Step;
 use crate::ids::{Region, SnapshotId};
 use crate::tags;
 
@@ -15,6 +16,16 @@ pub enum Reason {
     SlotLacksSnapshot,
     /// The slot's only snapshot ended in `error`.
     SlotOnlyHasFailed(SnapshotId),
+    /// As `SlotLacksSnapshot`, after scripts that failed: which, and how.
+    ScriptAgain(String),
+    /// As `SlotLacksSnapshot`, and its scripts cannot run or have failed, as is told beside it.
+    CrashConsistent,
+    /// A script is part of a creation.
+    AroundSnapshots(Step),
+    /// Nobody has sent it, or it has failed: the text says which.
+    PostScript(String),
+    /// What became of the scripts is known, and not written on the snapshots.
+    ScriptResult(String),
     /// The volume is a default policy's, and its newest snapshot by any means is older than `CreateInterval`, or there
     /// is none.
     NotProtected(Option<Timestamp>),
@@ -89,6 +100,15 @@ impl fmt::Display for Reason {
             Self::SlotOnlyHasFailed(id) => {
                 write!(f, "no good snapshot for this slot, {id} ended in error")
             }
+            Self::ScriptAgain(why) => write!(f, "no snapshot for this slot; {why}"),
+            Self::CrashConsistent => f.write_str(
+                "no snapshot for this slot; crash-consistent, as its scripts cannot help",
+            ),
+            Self::AroundSnapshots(Step::PreScript) => {
+                f.write_str("before the snapshots for this slot")
+            }
+            Self::AroundSnapshots(_) => f.write_str("after the snapshots for this slot"),
+            Self::PostScript(why) | Self::ScriptResult(why) => f.write_str(why),
             Self::NotSharedYet => f.write_str("completed and not shared yet"),
             Self::ShareNotRecorded => f.write_str("shared, but its tag does not say so"),
             Self::NoCopyYet => f.write_str("completed and not copied yet"),

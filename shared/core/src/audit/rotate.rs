@@ -8,6 +8,7 @@ use super::{
     Timestamp, Violation, at_least, deletable, delete_limit, deleted, surely_kept, tags, too_many,
 };
 use crate::ec2::{CreateSnapshot, CreateSnapshots};
+use crate::ids::InstanceId;
 use crate::inventory::ScopeInventory;
 use crate::plan::PoliciesInForce;
 use crate::policy::Tags;
@@ -15,6 +16,7 @@ use crate::schedule::Slot;
 use world::{World, began};
 
 mod changes;
+mod commands;
 mod stand_ins;
 mod vaults;
 mod world;
@@ -55,9 +57,16 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
             Action::RecordShare { .. } => Ok(()),
             // A creation too many costs money only: it is told, and done.
             Action::CreateSnapshot(request) => world.create(request, &mut created),
-            Action::CreateSnapshots(request) => world.create_set(request, &mut created),
+            Action::CreateSnapshots(request) if request.script.is_none() => {
+                world.create_set(request, &mut created)
+            }
             acting => {
                 let checked = match acting {
+                    Action::CreateSnapshots(request) => world.create_set(request, &mut created),
+                    Action::SendCommand(request) => world.command(request, &mut created),
+                    Action::RecordScripts { snapshots, tags } => {
+                        world.record(planned, snapshots, tags)
+                    }
                     Action::CopySnapshot(request) => world.rescue(planned, request, &mut rescued),
                     changing => world.change(planned, changing),
                 };
@@ -82,12 +91,13 @@ pub fn audit(plan: Plan, facts: Facts<'_>) -> (AuditedPlan, Vec<Violation>) {
 
 /// The slots that the plan creates for.
 fn slots(plan: &Plan) -> BTreeSet<Slot> {
-    let tags = plan.actions.iter().filter_map(|planned| match &planned.action {
-        Action::CreateSnapshot(request) => Some(&request.tags),
-        Action::CreateSnapshots(request) => Some(&request.tags),
+    let slots = plan.actions.iter().filter_map(|planned| match &planned.action {
+        Action::CreateSnapshot(request) => Some(Claim::read(&request.tags)?.slot),
+        Action::CreateSnapshots(request) => Some(Claim::read(&request.tags)?.slot),
+        Action::SendCommand(request) => Some(request.errand.slot),
         _ => None,
     });
-    tags.filter_map(|tags| Some(Claim::read(tags)?.slot)).collect()
+    slots.collect()
 }
 
 /// What a creation serves: volume or instance, policy, schedule, slot.
@@ -114,10 +124,9 @@ impl<'a> World<'a> {
         created: &mut BTreeSet<Serving>,
     ) -> Result<(), String> {
         let (claim, details) = self.creating(&request.tags)?;
-        let instances = &self.facts.inventory.instances;
-        let instance = instances.get(&request.instance).ok_or("its instance was not seen")?;
-        if claim.instance.as_ref() != Some(&instance.id) || !details.targets_instance(instance) {
-            return Err(format!("{} is no target of policy {}", instance.id, claim.policy));
+        self.of_target(&claim, &request.instance)?;
+        if let Some(run) = &request.script {
+            self.scripts(request, &claim, run)?;
         }
         let Selection::Instances { exclude_boot_volume, .. } = details.selection else {
             return Err(format!("policy {} is not for instances", claim.policy));
@@ -125,7 +134,18 @@ impl<'a> World<'a> {
         if request.exclude_boot_volume && !exclude_boot_volume {
             return Err("the policy does not exclude the boot volume".into());
         }
-        self.is_lacking(instance.id.as_str(), &claim, created)
+        self.is_lacking(request.instance.as_str(), &claim, created)
+    }
+
+    /// Whether the set is of that instance, and its policy targets it.
+    fn of_target(&self, claim: &Claim, instance: &InstanceId) -> Result<(), String> {
+        let instances = &self.facts.inventory.instances;
+        let instance = instances.get(instance).ok_or("its instance was not seen")?;
+        let (_, details) = self.policy(&claim.policy).ok_or("its policy is not in force here")?;
+        if claim.instance.as_ref() != Some(&instance.id) || !details.targets_instance(instance) {
+            return Err(format!("{} is no target of policy {}", instance.id, claim.policy));
+        }
+        Ok(())
     }
 
     /// Whose snapshot it will be.

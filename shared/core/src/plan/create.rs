@@ -7,14 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::rotate::{Draft, Own, Protected};
 use super::view::is_short;
-use crate::action::{Action, Hold, Reason, Subject};
+use crate::action::{Action, Hold, Impossible, Reason, Subject};
 use crate::description;
-use crate::ec2::{CreateSnapshot, CreateSnapshots};
+use crate::ec2::{CreateSnapshot, CreateSnapshots, ErrorKind};
 use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::{Instance, State, Volume};
-use crate::policy::{Policy, Schedule, Selection, SnapshotPolicy, Tags, Variable};
+use crate::policy::{Policy, Schedule, Script, Selection, SnapshotPolicy, Tags, Variable};
 use crate::schedule::Slot;
 use crate::tags::{self, Claim, Pool};
+
+pub(super) mod scripted;
 
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
     let mut due: BTreeMap<Slot, Vec<&Schedule>> = BTreeMap::new();
@@ -24,7 +26,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
         }
     }
     let view: &Draft<'_> = draft;
-    let world = Slots::of(view, policy, &due);
+    let world = Slots::of(view, policy, &due.keys().copied().collect());
     let pool = RefCell::new(Pool::new());
     let mut decided = Vec::new();
     for (slot, schedules) in &due {
@@ -43,10 +45,15 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
         if let Selection::Instances { .. } = &details.selection {
             for instance in view.target_instances(details) {
                 let target = Protected::Instance(&instance.id);
-                let lacking = lacking(target);
-                if !lacking.is_empty() {
-                    let failed = world.failed.get(&(target, *slot)).copied();
-                    decided.push(make(lacking, failed).for_instance(instance, &details.selection));
+                let failed = world.failed.get(&(target, *slot)).copied();
+                // What is not made in the same way is not made together.
+                let mut alike: BTreeMap<Option<&Script>, Vec<&Schedule>> = BTreeMap::new();
+                for schedule in lacking(target) {
+                    alike.entry(schedule.script.as_ref()).or_default().push(schedule);
+                }
+                for (script, schedules) in alike {
+                    let making = make(schedules, failed);
+                    decided.push(making.for_instance(instance, &details.selection, script));
                 }
             }
             continue;
@@ -68,31 +75,42 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
     // Growing by doubling would take more than the decisions themselves.
     draft.plan.actions.reserve_exact(decided.len());
-    for Decision { subject, notes, act } in decided {
+    for Decision { subject, notes, cannot, act } in decided {
         for note in notes {
             draft.hold(subject.clone(), note);
         }
+        if let Some((kind, code, message)) = cannot {
+            draft.plan.impossible.push(Impossible {
+                scope: draft.request.scope.clone(),
+                operation: "SendCommand",
+                subject: subject.clone(),
+                kind,
+                code,
+                message,
+            });
+        }
         match act {
-            Ok((action, reason)) => draft.create(action, subject, reason),
-            Err(why) => draft.hold(subject, why),
+            Some(Ok((action, reason))) => draft.create(action, subject, reason),
+            Some(Err(why)) => draft.hold(subject, why),
+            None => {}
         }
     }
 }
 
 /// Which slots the policy's snapshots serve, and where one failed.
-struct Slots<'a> {
-    served: BTreeSet<(Protected<'a>, Slot, &'a String)>,
+pub(super) struct Slots<'a> {
+    pub(super) served: BTreeSet<(Protected<'a>, Slot, &'a String)>,
     failed: BTreeMap<(Protected<'a>, Slot), &'a SnapshotId>,
 }
 
 impl<'a> Slots<'a> {
     /// A set serves its slot as a whole or, once one of its snapshots has failed and none is pending, not at all. What is
     /// missing of a young one may just not be seen yet.
-    fn of(draft: &'a Draft<'_>, policy: &Policy, due: &BTreeMap<Slot, Vec<&Schedule>>) -> Self {
+    pub(super) fn of(draft: &'a Draft<'_>, policy: &Policy, wanted: &BTreeSet<Slot>) -> Self {
         let mut slots = Self { served: BTreeSet::new(), failed: BTreeMap::new() };
         let mut sets: BTreeMap<_, Vec<&Own<'_>>> = BTreeMap::new();
         for own in &draft.own {
-            if own.claim.policy == policy.name && due.contains_key(&own.claim.slot) {
+            if own.claim.policy == policy.name && wanted.contains(&own.claim.slot) {
                 sets.entry(own.attempt()).or_default().push(own);
             }
         }
@@ -119,14 +137,23 @@ impl<'a> Slots<'a> {
 }
 
 /// After so long EC2 shows everything that it has made.
-const SEEN_BY_THEN: SignedDuration = SignedDuration::from_mins(15);
+pub(super) const SEEN_BY_THEN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What to do about one volume or instance at one slot.
 struct Decision {
     subject: Subject,
     /// What is not done beside it.
     notes: Vec<Hold>,
-    act: Result<(Action, Reason), Hold>,
+    /// What policy wants and somebody has to act on: kind, AWS's code, why and what to do.
+    cannot: Option<(ErrorKind, String, String)>,
+    /// `None`: nothing.
+    act: Option<Result<(Action, Reason), Hold>>,
+}
+
+impl Decision {
+    fn hold(subject: Subject, why: Hold) -> Self {
+        Self { subject, notes: Vec::new(), cannot: None, act: Some(Err(why)) }
+    }
 }
 
 /// One snapshot, or set, for all of the policy's schedules that are due at this slot and lack one, as DLM does.
@@ -145,7 +172,7 @@ impl Making<'_> {
         let claim = self.claim(None);
         let mut subject = self.subject(&claim);
         subject.volume = Some(volume.id.clone());
-        let mut decision = Decision { subject, notes: Vec::new(), act: Err(Hold::VolumeUnusable) };
+        let mut decision = Decision::hold(subject, Hold::VolumeUnusable);
         if volume.usable {
             let name = volume.tags.get("Name").map(String::as_str);
             let request = CreateSnapshot {
@@ -156,7 +183,7 @@ impl Making<'_> {
                     .borrow_mut()
                     .share(&self.with_volume_tags(self.tags(&claim), volume)),
             };
-            decision.act = Ok((Action::CreateSnapshot(request), self.reason()));
+            decision.act = Some(Ok((Action::CreateSnapshot(request), self.reason())));
         }
         decision
     }
@@ -179,25 +206,29 @@ impl Making<'_> {
         let mut decision = self.for_volume(volume);
         let age = request.now.duration_since(volume.create_time);
         match &mut decision.act {
-            act if age < SignedDuration::from_hours(24) => *act = Err(Hold::TooYoung),
-            Ok((_, reason)) => *reason = Reason::NotProtected(newest),
-            Err(_) => {}
+            act if age < SignedDuration::from_hours(24) => *act = Some(Err(Hold::TooYoung)),
+            Some(Ok((_, reason))) => *reason = Reason::NotProtected(newest),
+            _ => {}
         }
         Some(decision)
     }
 
-    fn for_instance(&self, instance: &Instance, selection: &Selection) -> Decision {
+    fn for_instance(
+        &self,
+        instance: &Instance,
+        selection: &Selection,
+        script: Option<&Script>,
+    ) -> Decision {
         let claim = self.claim(Some(instance));
         let mut subject = self.subject(&claim);
         subject.instance = Some(instance.id.clone());
-        let mut decision =
-            Decision { subject, notes: Vec::new(), act: Err(Hold::InstanceUnusable) };
+        let mut decision = Decision::hold(subject, Hold::InstanceUnusable);
         if !instance.usable {
             return decision;
         }
         let set = self.draft.set_of(instance, selection);
         if set.volumes.is_empty() {
-            decision.act = Err(Hold::NoVolumesLeft);
+            decision.act = Some(Err(Hold::NoVolumesLeft));
             return decision;
         }
         let mut tags = self.tags(&claim);
@@ -223,8 +254,12 @@ impl Making<'_> {
             copy_tags: wanted && unfit.is_none(),
             tags,
             volumes: set.volumes,
+            script: None,
         };
-        decision.act = Ok((Action::CreateSnapshots(request), self.reason()));
+        if let Some(script) = script {
+            return self.scripted(decision, instance, script, &claim, request);
+        }
+        decision.act = Some(Ok((Action::CreateSnapshots(request), self.reason())));
         decision
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::copied::Vaults;
 use super::view::View;
-use super::{PoliciesInForce, create, fast, in_order, lock, rescue, retain, share};
+use super::{PoliciesInForce, create, fast, in_order, lock, rescue, retain, scripts, share};
 use crate::action::{
     Action, Coverage, Deferred, Held, Hold, Impossible, Plan, Planned, Reason, Subject,
 };
@@ -121,6 +121,7 @@ pub fn plan(request: Request<'_>) -> Plan {
         create::plan(&mut draft, policy, details);
     }
     for (policy, details) in request.policies {
+        scripts::thaw(&mut draft, policy, details);
         draft.cover(policy, details);
     }
     let view = View::of(&draft);
@@ -130,6 +131,8 @@ pub fn plan(request: Request<'_>) -> Plan {
             share::plan(&mut draft, policy, details);
             fast::plan(&mut draft, &view, policy, details);
             lock::plan(&mut draft, policy, details);
+            scripts::tell_failed_backups(&mut draft, policy, details);
+            scripts::record(&mut draft, policy, details);
         }
     }
     rescue::plan(&mut draft);
@@ -283,7 +286,7 @@ impl<'a> Draft<'a> {
         let volumes: Vec<VolumeId> = match &action {
             Action::CreateSnapshot(request) => vec![request.volume.clone()],
             Action::CreateSnapshots(request) => request.volumes.iter().cloned().collect(),
-            _ => Vec::new(),
+            _ => Vec::new(), // of a VSS backup the components say what became of it
         };
         let most = |id: &VolumeId| {
             let volume = self.request.inventory.volumes.get(id);

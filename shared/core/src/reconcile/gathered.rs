@@ -145,6 +145,9 @@ fn log_outcome(executed: &Executed) {
                 .then(|| made.iter().map(SnapshotId::as_str).collect::<Vec<_>>().join(","));
             line!(info, scope, subject, action, "done", made_snapshot_id = made_id, reason = %reason,);
         }
+        Outcome::Sent(id) => {
+            line!(info, scope, subject, action, "done", command_id = %id, reason = %reason,);
+        }
         Outcome::Planned => line!(info, scope, subject, action, "planned", reason = %reason,),
         Outcome::Deferred(why) | Outcome::NotReady(why) => {
             line!(info, scope, subject, action, "deferred", waits_for = why, reason = %reason,);

@@ -42,7 +42,7 @@ pub(super) fn note(done: &Done, inventory: &mut VaultInventory, now: Timestamp) 
             Outcome::Failed(_) => {
                 inventory.refused.insert((region.clone(), request.source.clone()));
             }
-            Outcome::Deferred(_) | Outcome::Planned => {}
+            Outcome::Deferred(_) | Outcome::Planned | Outcome::Sent(_) => {}
         }
     }
     refused_any

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::settle;
 use crate::action::Planned;
+use crate::commands::{Command, CommandId, Managed, Progress, SendCommand};
 use crate::ec2::{
-    CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter, LockSnapshot,
-    SnapshotFilter, VolumeFilter,
+    CommandFilter, CopySnapshot, CreateSnapshot, CreateSnapshots, Ec2, Ec2Error, InstanceFilter,
+    LockSnapshot, SnapshotFilter, VolumeFilter,
 };
 use crate::execute::{Executed, Outcome};
-use crate::ids::{AccountId, SnapshotId};
+use crate::ids::{AccountId, InstanceId, SnapshotId};
 use crate::inventory::{
     EbsEncryption, FastRestores, Instance, Key, Snapshot, State, Tiering, Volume,
 };
@@ -56,6 +57,11 @@ impl Ec2 for Fake {
     async fn lock_snapshot(&self, _: &LockSnapshot) -> Answer<()> { unreachable!() }
     async fn enable_fast_snapshot_restores(&self, _: &SnapshotId, _: &BTreeSet<String>) -> Answer<()> { unreachable!() }
     async fn disable_fast_snapshot_restores(&self, _: &SnapshotId, _: &BTreeSet<String>) -> Answer<()> { unreachable!() }
+    async fn describe_instance_information(&self, _: &BTreeSet<InstanceId>) -> Answer<BTreeMap<InstanceId, Managed>> { unreachable!() }
+    async fn list_commands(&self, _: &CommandFilter) -> Answer<Vec<Command>> { unreachable!() }
+    async fn get_command(&self, _: &CommandId, _: &InstanceId) -> Answer<Progress> { unreachable!() }
+    async fn send_command(&self, _: &SendCommand) -> Answer<CommandId> { unreachable!() }
+    async fn cancel_command(&self, _: &CommandId) -> Answer<()> { unreachable!() }
     async fn create_tags(&self, _: &[SnapshotId], _: &Tags) -> Answer<()> { unreachable!() }
 }
 

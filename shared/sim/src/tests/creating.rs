@@ -8,6 +8,7 @@ use crate::{InstanceState, Sim, id};
 
 fn all_of(instance: &InstanceId) -> CreateSnapshots {
     CreateSnapshots {
+        script: None,
         instance: instance.clone(),
         volumes: [].into(),
         exclude_boot_volume: false,

@@ -16,6 +16,7 @@ fn all(sim: &Sim, ec2: &Client) -> Vec<Result<(), Ec2Error>> {
     let [it, archived] =
         [0; 2].map(|_| sim.snapshot(&member(), &sim.volume(&member(), &[]), |_| {}));
     let set = CreateSnapshots {
+        script: None,
         instance,
         volumes: [].into(),
         exclude_boot_volume: false,

@@ -463,8 +463,14 @@ fn running<'a>(
 ) -> Running<'a> {
     Box::pin(async move {
         let pause = aws.pause();
-        let limits =
-            Limits { scopes: 4, actions: 4, deletions: Some(1000), out_of_time, pause: &pause };
+        let limits = Limits {
+            scopes: 4,
+            actions: 4,
+            deletions: Some(1000),
+            out_of_time,
+            time_left: &|| SignedDuration::MAX,
+            pause: &pause,
+        };
         match wake {
             Wake::Rotate(event) => reconcile::rotate(aws, documents, event, now, &limits).await,
             Wake::Copy(event) => reconcile::copy(aws, documents, event, now, &limits).await,

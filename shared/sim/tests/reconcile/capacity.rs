@@ -32,6 +32,7 @@ fn timed(sim: &Sim, documents: &[Value], latency: i64, seconds: i64) -> (Run, i6
         actions: 8,
         deletions: Some(1_000_000),
         out_of_time: &out_of_time,
+        time_left: &|| SignedDuration::MAX,
         pause: &pause,
     };
     let aws = sim.aws(&vault());

@@ -60,6 +60,7 @@ fn a_set_is_found_by_its_instance() {
         instance: Some(server.id.clone()),
     };
     let set = CreateSnapshots {
+        script: None,
         instance: server.id.clone(),
         volumes: server.volumes().into_iter().collect(),
         exclude_boot_volume: true,

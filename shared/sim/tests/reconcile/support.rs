@@ -31,7 +31,14 @@ pub(crate) const OTHER: &str = "444444444444";
 pub(crate) const HOME: &str = "eu-central-1";
 
 pub(crate) fn limits(pause: &Pause) -> Limits<'_> {
-    Limits { scopes: 4, actions: 4, deletions: None, out_of_time: &|| false, pause }
+    Limits {
+        scopes: 4,
+        actions: 4,
+        deletions: None,
+        out_of_time: &|| false,
+        time_left: &|| SignedDuration::MAX,
+        pause,
+    }
 }
 
 pub(crate) fn scope(account: &str, region: &str) -> Scope {

@@ -178,6 +178,19 @@ fn schedule(choices: &mut Choices<'_>, name: &str) -> Value {
     schedule
 }
 
+fn scripts(choices: &mut Choices<'_>) -> Value {
+    let mut script = match choices.upto(3) {
+        0 => return json!([]),
+        1 => json!({"ExecutionHandler": "AWS_VSS_BACKUP"}),
+        2 => json!({"ExecutionHandler": "own", "Stages": ["PRE"]}),
+        _ => {
+            json!({"ExecutionHandler": "own", "ExecuteOperationOnScriptFailure": choices.once_in(2)})
+        }
+    };
+    put(&mut script, "MaximumRetryCount", json!(choices.upto(3)));
+    json!([script])
+}
+
 fn snapshots(choices: &mut Choices<'_>, name: &str) -> Value {
     let mut details = json!({"TargetTags": [{"Key": "Backup", "Value": "daily"}]});
     match choices.upto(5) {
@@ -205,7 +218,11 @@ fn snapshots(choices: &mut Choices<'_>, name: &str) -> Value {
         put(&mut details, "DefaultKeyRescue", json!({"KmsKeyId": "alias/share"}));
     }
     let names = ["a", "b"].into_iter().take(if choices.once_in(2) { 2 } else { 1 });
-    let schedules: Vec<Value> = names.map(|name| schedule(choices, name)).collect();
+    let mut schedules: Vec<Value> = names.map(|name| schedule(choices, name)).collect();
+    if details.get("ResourceTypes").is_some() {
+        let creates = schedules.iter_mut().filter_map(|it| it.get_mut("CreateRule"));
+        creates.for_each(|it| put(it, "Scripts", scripts(choices)));
+    }
     put(&mut details, "Schedules", json!(schedules));
     let state = if choices.once_in(8) { "DISABLED" } else { "ENABLED" };
     json!({"Name": name, "State": state, "PolicyDetails": details})

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use snapferry_core::action::Plan;
 use snapferry_core::audit;
+use snapferry_core::commands::{Command, CommandId, Errand, Managed, Progress, Status, Step};
 use snapferry_core::documents::Documents;
 use snapferry_core::ec2::Access;
 use snapferry_core::ids::{InstanceId, Region, Scope, SnapshotId};
@@ -12,6 +13,7 @@ use snapferry_core::inventory::{
     Instance, ScopeInventory, Snapshot, Tiering, TieringStatus, VaultCopies, Volume,
 };
 use snapferry_core::plan;
+use snapferry_core::schedule::Slot;
 use snapferry_core::tags::Tags;
 
 use super::snapshots::{
@@ -151,11 +153,58 @@ fn instance(choices: &mut Choices<'_>, n: i64) -> (InstanceId, Instance) {
     let instance = Instance {
         id: id(&format!("i-{n:08x}")),
         usable: !choices.once_in(6),
+        running: !choices.once_in(6),
+        instance_type: choices.pick(&["m7i.large", "t3.micro"]).to_owned(),
+        profile: choices.once_in(3).then(|| "arn:aws:iam::333333333333:instance-profile/p".into()),
         boot_volume: volumes.first().filter(|_| !choices.once_in(4)).cloned(),
         volumes,
         tags: user_tags(choices),
     };
     (instance.id.clone(), instance)
+}
+
+fn managed(choices: &mut Choices<'_>) -> BTreeMap<InstanceId, Managed> {
+    let one = |choices: &mut Choices<'_>| Managed {
+        ping_status: choices.pick(&["Online", "Online", "ConnectionLost"]).to_owned(),
+        platform: choices.pick(&["Windows", "Linux"]).to_owned(),
+        agent_version: "3.3.2299.0".into(),
+    };
+    (1..=2)
+        .filter(|_| !choices.once_in(4))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|n| (id(&format!("i-{n:08x}")), one(choices)))
+        .collect()
+}
+
+fn commands(choices: &mut Choices<'_>, now: Timestamp) -> Vec<Command> {
+    choices.many(4, |choices| {
+        let steps = [Step::PreScript, Step::PostScript, Step::VssBackup];
+        let statuses =
+            [Status::Running, Status::Success, Status::Failed, Status::NeverRan, Status::Unclear];
+        let n = 1 + choices.upto(2);
+        let errand = Errand {
+            policy: choices.pick(&["instances", "a", "b"]).to_owned(),
+            slot: Slot::new(time(choices, now)),
+            attempt: u8::try_from(1 + choices.upto(3)).unwrap_or(1),
+            step: choices.pick(&steps),
+        };
+        let document = choices.pick(&["own", "AWSEC2-VssInstallAndSnapshot"]).to_owned();
+        Command {
+            id: CommandId(choices.pick(&["c-1", "c-2", "c-3"]).to_owned()),
+            instance: id(&format!("i-{n:08x}")),
+            document,
+            errand,
+            requested: time(choices, now),
+            finished: choices.once_in(2).then_some(now),
+            progress: Progress {
+                status: choices.pick(&statuses),
+                details: "Failed".into(),
+                response_code: choices.once_in(2).then_some(choices.pick(&[0, 201, 202, 205])),
+                output: String::new(),
+            },
+        }
+    })
 }
 
 /// `before` is the number before the first snapshot's.
@@ -176,6 +225,8 @@ pub(super) fn inventory(choices: &mut Choices<'_>, now: Timestamp, before: i64) 
         volumes,
         instances: instances.into_iter().map(|n| instance(choices, n)).collect(),
         instances_unread: unread_instances.then(unread),
+        managed: if choices.once_in(12) { Err(unread()) } else { Ok(managed(choices)) },
+        commands: if choices.once_in(12) { Err(unread()) } else { Ok(commands(choices, now)) },
         snapshots,
         recent: choices
             .many(2, |choices| (vol(1 + choices.upto(2)), time(choices, now)))

@@ -13,6 +13,7 @@ const ACTION: &str = "CreateSnapshots";
 
 fn request() -> CreateSnapshots {
     CreateSnapshots {
+        script: None,
         instance: id("i-0123456789abcdef0"),
         volumes: ids(&["vol-00000001", "vol-00000002"]),
         exclude_boot_volume: true,

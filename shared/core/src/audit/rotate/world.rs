@@ -55,7 +55,8 @@ fn line<'a>(snapshot: &'a Snapshot, schedule: &'a str) -> Line<'a> {
 
 /// Of each schedule that it names.
 fn lines(snapshot: &Snapshot) -> BTreeSet<Line<'_>> {
-    let schedules = snapshot.tags.get(tags::SCHEDULE).into_iter().flat_map(|it| it.split(','));
+    let schedules =
+        snapshot.tags.get(tags::SCHEDULE).into_iter().flat_map(|it| it.split([',', '/']));
     schedules.map(|schedule| line(snapshot, schedule)).collect()
 }
 

@@ -14,6 +14,7 @@ use crate::testing::{
 
 fn create() -> CreateSnapshots {
     CreateSnapshots {
+        script: None,
         instance: ins(1),
         volumes: [vol(1), vol(2)].into(),
         exclude_boot_volume: false,

@@ -32,6 +32,7 @@ fn an_instance_is_taken_by_one_call() {
         "the volumes' own tags are no target's"
     );
     let wanted = CreateSnapshots {
+        script: None,
         instance: ins(1),
         volumes: [vol(1), vol(2)].into(),
         exclude_boot_volume: false,

@@ -5,16 +5,23 @@ use jiff::tz::TimeZone;
 
 use super::reader::{Node, Object};
 use super::scripts::{self, Surroundings};
+use crate::policy::Script;
 use crate::schedule::{CreateRule, Cron, Interval, When};
 
-pub(super) fn create(object: &mut Object<'_>, around: Surroundings) -> Option<CreateRule> {
+/// And its script.
+type Create = (CreateRule, Option<Script>);
+
+pub(super) fn create(object: &mut Object<'_>, around: Surroundings) -> Option<Create> {
     match object.optional("CreateRule", |node| node.members(|rule| create_rule(rule, around))?) {
-        Some(None) => Some(CreateRule::new(When::EveryRun)),
+        Some(None) => Some((CreateRule::new(When::EveryRun), None)),
         rule => rule?,
     }
 }
 
-fn create_rule(object: &mut Object<'_>, around: Surroundings) -> Option<CreateRule> {
+/// Whoever has an application stand still for a snapshot means it to be near its time.
+const WINDOW_WITH_SCRIPTS: u32 = 60;
+
+fn create_rule(object: &mut Object<'_>, around: Surroundings) -> Option<Create> {
     let location = object.optional("Location", |node| match node.string() {
         Some("CLOUD") => Some(()),
         Some("OUTPOST_LOCAL" | "LOCAL_ZONE") => {
@@ -22,7 +29,7 @@ fn create_rule(object: &mut Object<'_>, around: Surroundings) -> Option<CreateRu
         }
         _ => node.want("CLOUD"),
     });
-    scripts::refuse(object, around);
+    let script = scripts::read(object, around);
     let interval = object.optional("Interval", |node| hours(&node));
     let unit = object.optional("IntervalUnit", |node| match node.string() {
         Some("HOURS") => Some(()),
@@ -55,7 +62,9 @@ fn create_rule(object: &mut Object<'_>, around: Surroundings) -> Option<CreateRu
         (None, None, _) => return object.missing("Interval", RECURRENCE),
     };
     let time_zone = zone.unwrap_or(TimeZone::UTC);
-    Some(CreateRule { when, time_zone, start_window_minutes: window })
+    let script = script?;
+    let start_window_minutes = window.or(script.is_some().then_some(WINDOW_WITH_SCRIPTS));
+    Some((CreateRule { when, time_zone, start_window_minutes }, script))
 }
 
 const HOURS: &str = "1, 2, 3, 4, 6, 8, 12 or 24 hours";

@@ -35,11 +35,6 @@ impl<'a> Node<'a> {
         &self.pointer
     }
 
-    /// How many issues there are, here and elsewhere.
-    pub(super) fn issues_so_far(&self) -> usize {
-        self.issues.borrow().len()
-    }
-
     /// Reports `message` here.
     pub(super) fn fail<T>(&self, message: impl fmt::Display) -> Option<T> {
         let issue = Issue { pointer: self.pointer.clone(), message: message.to_string() };

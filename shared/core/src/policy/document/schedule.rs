@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::reader::Object;
 use super::scripts::Surroundings;
-use super::{INSTANCES, VOLUMES, copy_rules, create, limits, parts, share, tiers};
+use super::{INSTANCES, VOLUMES, copy_rules, create, limits, parts, scripts, share, tiers};
 use crate::policy::{CopyRule, RetainRule, Schedule, Tags, Variable};
 
 /// What the policy says that bears on its schedules.
@@ -61,7 +61,8 @@ pub(super) fn read(
             object.misplaced(&["ArchiveRule"], "a policy with one schedule (DLM)");
         }
         let archive = archive.as_ref().and_then(Option::as_ref);
-        tiers::check_archive(object, archive, create.as_ref(), retain.as_ref());
+        let create = create.as_ref().map(|(create, _)| create);
+        tiers::check_archive(object, archive, create, retain.as_ref());
     } else if let Some(retain) = &retain {
         same_kind(object, retain, &mut others.kind);
     }
@@ -71,6 +72,8 @@ pub(super) fn read(
     let lock = limits::lock(object);
     object.refuse("DeprecateRule", "it deprecates AMIs");
     let (name, (tags_to_add, variable_tags)) = (name?, tags?);
+    let (create, script) = create?;
+    scripts::check_tags(object, script.as_ref(), policy.our_tags())?;
     let share = share?;
     let mut copies = copies?;
     for rule in &mut copies {
@@ -81,7 +84,8 @@ pub(super) fn read(
         copy_tags: copy_tags?,
         tags_to_add,
         variable_tags,
-        create: create?,
+        create,
+        script,
         retain: retain?,
         archive: archive?,
         share_with: share.with,

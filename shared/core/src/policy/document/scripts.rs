@@ -1,9 +1,10 @@
-//! `CreateRule.Scripts`: read to the end, and then refused, so that nothing is left to say once it is honoured.
+//! `CreateRule.Scripts`.
 
 use std::collections::BTreeSet;
 
 use super::INSTANCES;
 use super::reader::{Node, Object};
+use crate::policy::{Handler, Script, Stages, VssDocument};
 
 /// What of a policy bears on its scripts.
 #[derive(Clone, Copy, Default)]
@@ -16,33 +17,24 @@ pub(super) struct Surroundings {
     pub(super) copy_tags: bool,
 }
 
-pub(super) fn refuse(object: &mut Object<'_>, around: Surroundings) {
-    let Some(node) = object.given("Scripts") else {
-        return;
-    };
-    if !around.instances {
+#[expect(clippy::option_option, reason = "as every reader of an optional member")]
+/// `None` within: there are none.
+pub(super) fn read(object: &mut Object<'_>, around: Surroundings) -> Option<Option<Script>> {
+    if !around.instances && object.given("Scripts").is_some() {
         object.misplaced(&["Scripts"], INSTANCES);
-        return;
+        return None;
     }
-    let before = node.issues_so_far();
-    node.list(1, "script (DLM)", |node| node.members(|it| script(it, around))?);
-    if node.issues_so_far() == before {
-        object.refuse("Scripts", "it runs commands on instances before and after");
-    }
+    let scripts = object.optional("Scripts", |node| {
+        node.list(1, "script (DLM)", |node| node.members(|it| script(it, around))?)
+    });
+    scripts.map(|scripts| scripts.and_then(|scripts| scripts.into_iter().next()))
 }
 
 /// DLM's name for `AWSEC2-CreateVssSnapshot`.
 const VSS: &str = "AWS_VSS_BACKUP";
 
-fn script(object: &mut Object<'_>, around: Surroundings) -> Option<()> {
-    let stages = object.optional("Stages", |node| {
-        let mut seen = BTreeSet::new();
-        node.list(2, "stages (DLM)", |node| match node.string() {
-            Some(stage @ ("PRE" | "POST")) if seen.insert(stage) => Some(stage == "PRE"),
-            Some("PRE" | "POST") => node.want("each stage once"),
-            _ => node.want("PRE or POST"),
-        })
-    });
+fn script(object: &mut Object<'_>, around: Surroundings) -> Option<Script> {
+    let stages = object.optional("Stages", |node| stages(&node));
     let service = object.optional("ExecutionHandlerService", |node| match node.string() {
         Some("AWS_SYSTEMS_MANAGER") => Some(()),
         _ => node.want("AWS_SYSTEMS_MANAGER"),
@@ -51,24 +43,48 @@ fn script(object: &mut Object<'_>, around: Surroundings) -> Option<()> {
     let goes_on = object.optional("ExecuteOperationOnScriptFailure", |node| node.boolean());
     let timeout = object.integer("ExecutionTimeout", 10..=120);
     let retries = object.integer("MaximumRetryCount", 0..=3);
+    let vss_document = object.optional("VssDocumentName", |node| match node.string() {
+        Some("AWSEC2-VssInstallAndSnapshot") => Some(VssDocument::InstallAndSnapshot),
+        Some("AWSEC2-CreateVssSnapshot") => Some(VssDocument::CreateSnapshot),
+        _ => node.want("AWSEC2-VssInstallAndSnapshot or AWSEC2-CreateVssSnapshot"),
+    });
     let fits = match handler {
         Some(VSS) => vss(object, around),
-        _ => Some(()),
+        Some(_) => document(object),
+        None => Some(()),
     };
-    let has_pre = stages
-        .as_ref()
-        .is_none_or(|stages| stages.as_ref().is_none_or(|stages| stages.contains(&true)));
+    let has_pre = stages.is_none_or(|stages| stages.is_none_or(|stages: Stages| stages.has_pre()));
     if goes_on == Some(Some(false)) && !has_pre {
         let node = object.get("ExecuteOperationOnScriptFailure")?;
         return node.want("true where Stages has no PRE (DLM)");
     }
-    stages?;
+    let (stages, timeout, vss_document) = (stages?, timeout?, vss_document?);
     service?;
-    handler?;
-    goes_on?;
-    timeout?;
-    retries?;
-    fits
+    fits?;
+    let handler = match handler? {
+        VSS => Handler::Vss(vss_document.unwrap_or(VssDocument::InstallAndSnapshot)),
+        name => Handler::Document {
+            name: name.to_owned(),
+            stages: stages.unwrap_or(Stages::Both),
+            timeout_seconds: timeout.and_then(|it| it.try_into().ok()).unwrap_or(10),
+        },
+    };
+    let retries = retries?.and_then(|it| it.try_into().ok()).unwrap_or(0);
+    Some(Script { handler, goes_on: goes_on?.unwrap_or(true), retries })
+}
+
+fn stages(node: &Node<'_>) -> Option<Stages> {
+    let mut seen = BTreeSet::new();
+    let stages = node.list(2, "stages (DLM)", |node| match node.string() {
+        Some(stage @ ("PRE" | "POST")) if seen.insert(stage) => Some(stage == "PRE"),
+        Some("PRE" | "POST") => node.want("each stage once"),
+        _ => node.want("PRE or POST"),
+    })?;
+    Some(match (stages.contains(&true), stages.contains(&false)) {
+        (true, false) => Stages::Pre,
+        (false, true) => Stages::Post,
+        _ => Stages::Both,
+    })
 }
 
 const HANDLER: &str = "AWS_VSS_BACKUP, or the name or ARN of an SSM document";
@@ -105,4 +121,74 @@ fn vss(object: &mut Object<'_>, around: Surroundings) -> Option<()> {
         }
     }
     fits
+}
+
+/// DLM takes more characters than Systems Manager does
+/// ([SendCommand](https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html)).
+fn document(object: &mut Object<'_>) -> Option<()> {
+    if let Some(node) = object.given("VssDocumentName") {
+        return node.fail(format_args!("has its place beside {VSS} only"));
+    }
+    let node = object.get("ExecutionHandler")?;
+    match node.string() {
+        Some(name) if name.len() > 128 => node.want("at most 128 characters (Systems Manager)"),
+        _ => Some(()),
+    }
+}
+
+/// Of our own on a snapshot, beside those of any set: script, execution-id, pre-script, post-script, app-consistent.
+const OUR_TAGS: usize = 5;
+
+/// What VSS backups set themselves: naming one of them is an error of theirs
+/// ([VSS parameters](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-vss-snapshots-ssm.html)).
+const OF_VSS: [&str; 3] = ["Device", "AppConsistent", "AwsVssConfig"];
+
+/// Whether the schedule's own tags go together with its script; `ours` are this program's on any snapshot of a set.
+pub(super) fn check_tags(
+    object: &mut Object<'_>,
+    script: Option<&Script>,
+    ours: usize,
+) -> Option<()> {
+    let Some(script) = script else {
+        return Some(());
+    };
+    let lists = ["TagsToAdd", "VariableTags"].map(|name| object.get(name));
+    let tags: Vec<Node<'_>> = lists.into_iter().flatten().flat_map(|it| it.elements()).collect();
+    let max = 50 - ours - OUR_TAGS;
+    if tags.len() > max {
+        return object.node().fail(format_args!(
+            "want at most {max} tags in TagsToAdd and VariableTags beside Scripts (EC2 takes 50), found {}",
+            tags.len()
+        ));
+    }
+    let mut fit = Some(());
+    if matches!(script.handler, Handler::Vss(_)) {
+        for tag in &tags {
+            fit = fit.and(vss_tag(tag));
+        }
+    }
+    fit
+}
+
+/// The instance gets its tags as one text (`Key=…,Value=…;Key=…`), which it puts into a command of PowerShell.
+fn vss_tag(tag: &Node<'_>) -> Option<()> {
+    let key = tag.member("Key");
+    let is_of_vss = |key: &&Node<'_>| key.string().is_some_and(|name| OF_VSS.contains(&name));
+    if let Some(key) = key.as_ref().filter(is_of_vss) {
+        return key.want(format_args!("a key that {VSS} does not set itself"));
+    }
+    let is_variable = |text: &str| matches!(text, "$(instance-id)" | "$(timestamp)");
+    for node in key.into_iter().chain(tag.member("Value")) {
+        if !node.string().is_none_or(|text| is_variable(text) || fits_vss(text)) {
+            return node.want(format_args!(
+                "A-Z a-z 0-9 space and ( ) . / - @ _ + : only, beside {VSS} (SSM document)"
+            ));
+        }
+    }
+    Some(())
+}
+
+/// What the documents take in tags, without what would end a tag or a text in PowerShell.
+fn fits_vss(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b" ()./-@_+:".contains(&b))
 }

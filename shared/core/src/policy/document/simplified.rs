@@ -146,6 +146,7 @@ fn schedule(retain: RetainRule, copy_tags: bool) -> Schedule {
         variable_tags: BTreeMap::new(),
         create: CreateRule::new(When::EveryRun),
         retain,
+        script: None,
         archive: None,
         share_with: BTreeSet::new(),
         unshare_after: None,

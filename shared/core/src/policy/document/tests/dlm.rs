@@ -11,7 +11,7 @@ use super::super::read;
 use super::{copies, instances, is_current, monthly, snapshots, unprotected, with};
 
 /// Which test shows that a member is honoured: that of the longest path here that the member's begins with.
-const BY: [(&str, &str); 49] = [
+const BY: [(&str, &str); 50] = [
     ("ExecutionRoleArn", "a_published_snapshot_policy_says_what_it_says"),
     ("Description", "every_envelope_is_opened"),
     ("State", "a_disabled_policy_does_nothing_and_is_covered"),
@@ -42,6 +42,7 @@ const BY: [(&str, &str); 49] = [
     ),
     ("PolicyDetails.Schedules[].VariableTags", "variable_tags_are_filled_in"),
     ("PolicyDetails.Schedules[].CreateRule", "a_slot_is_served_by_what_is_or_may_become_good"),
+    ("PolicyDetails.Schedules[].CreateRule.Scripts", "a_script_says_what_it_says"),
     (
         "PolicyDetails.Schedules[].CreateRule.Interval",
         "every_interval_counts_from_its_start_in_both_directions",
@@ -109,7 +110,7 @@ const BY: [(&str, &str); 49] = [
 ];
 
 /// Members, or values of them, that change nothing, and what is said of them.
-const SAYS_NO_MORE: [(&str, &str); 16] = [
+const SAYS_NO_MORE: [(&str, &str); 18] = [
     ("Description", "accepted: it describes DLM's own resource"),
     ("Tags", "accepted: they are those of DLM's own resource"),
     ("State = ENABLED", "honoured: the default"),
@@ -122,6 +123,14 @@ const SAYS_NO_MORE: [(&str, &str); 16] = [
     ("PolicyDetails.ResourceLocations[] = CLOUD", "honoured: the default"),
     ("PolicyDetails.Schedules[].CreateRule.Location = CLOUD", "honoured: the default"),
     ("PolicyDetails.Schedules[].CreateRule.IntervalUnit", "honoured: there is no other"),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Scripts[].ExecutionHandlerService",
+        "honoured: there is no other",
+    ),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Scripts[].ExecuteOperationOnScriptFailure = true",
+        "honoured: the default",
+    ),
     ("PolicyDetails.Parameters.NoReboot = false", "accepted: no snapshot reboots anything"),
     ("PolicyDetails.EventSource.Type", "honoured: there is no other"),
     ("PolicyDetails.EventSource.Parameters.EventType", "honoured: there is no other"),

@@ -104,6 +104,7 @@ fn kinds() -> [Vec<Value>; 3] {
             with(snapshots(), "/Targets", json!([of_units])),
             rich(snapshots()),
             rich(instances()),
+            with_vss(instances()),
             monthly(),
             snapshots(),
             instances(),
@@ -111,6 +112,14 @@ fn kinds() -> [Vec<Value>; 3] {
         vec![rich_copies(copies()), rich_copies(keyless), copies()],
         vec![simplified, request],
     ]
+}
+
+fn with_vss(document: Value) -> Value {
+    let script = json!([{
+        "ExecutionHandler": "AWS_VSS_BACKUP", "VssDocumentName": "AWSEC2-CreateVssSnapshot",
+    }]);
+    let document = with(document, "/PolicyDetails/Parameters", json!({}));
+    with(document, "/PolicyDetails/Schedules/0/CreateRule/Scripts", script)
 }
 
 /// With what is missing, as far as it goes together.
@@ -161,6 +170,13 @@ fn rich(mut document: Value) -> Value {
             create["Location"] = json!("CLOUD");
             create["TimeZone"] = json!("Europe/Berlin");
             create["StartWindowMinutes"] = json!(60);
+            if is_for_instances {
+                create["Scripts"] = json!([{
+                    "ExecutionHandler": "own-document", "ExecutionHandlerService": "AWS_SYSTEMS_MANAGER",
+                    "Stages": ["PRE"], "ExecuteOperationOnScriptFailure": true,
+                    "ExecutionTimeout": 60, "MaximumRetryCount": 1,
+                }]);
+            }
         }
     }
     document
@@ -184,10 +200,9 @@ fn rich_copies(document: Value) -> Value {
 }
 
 /// Members that the reader knows and the schema does not: other spellings, and what is only refused.
-const NOT_IN_SCHEMA: [(&str, &[&str]); 8] = [
+const NOT_IN_SCHEMA: [(&str, &[&str]); 7] = [
     ("/PolicyDetails/Parameters", &["NoReboot"]),
     ("/PolicyDetails/Schedules/*", &["DeprecateRule"]),
-    ("/PolicyDetails/Schedules/*/CreateRule", &["Scripts"]),
     ("/PolicyDetails/Schedules/*/CrossRegionCopyRules/*", &["DeprecateRule", "TargetRegion"]),
     ("/PolicyDetails/Actions/*/CrossRegionCopy/*", &["TargetRegion"]),
     ("/PolicyDetails/CrossRegionCopyTargets/*", &["Target"]),
@@ -400,6 +415,7 @@ fn nth(element: &Value, n: i64) -> Value {
         }
         Value::String(text) if text.starts_with("eu-") => json!(format!("eu-{letters}-1")),
         Value::String(text) if text.starts_with("euc1-") => json!(format!("euc1-az{n}")),
+        Value::String(text) if text == "PRE" => json!(if n == 1 { "POST" } else { "PRE" }),
         Value::String(text) if text == "st1" || text == "sc1" => {
             json!(
                 ["st1", "sc1", "gp2", "gp3", "io1", "io2", "standard"][usize::try_from(n).unwrap()]

@@ -221,9 +221,45 @@ struct CreateRule {
     cron_expression: Option<String>,
     /// IANA name of the zone whose clock is meant. Default: UTC.
     time_zone: Option<String>,
-    /// How long after its time a snapshot may still be begun. Default: until the next time.
+    /// How long after its time a snapshot may still be begun. Default: until the next time; 60 beside Scripts.
     #[schemars(range(min = 1, max = 525_600))]
     start_window_minutes: Option<u32>,
+    /// What makes the snapshots application-consistent. Policies for instances only.
+    #[schemars(length(min = 1, max = 1))]
+    scripts: Option<Vec<Script>>,
+}
+
+/// A VSS backup, or an SSM document that runs before and after the snapshots.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "PascalCase", deny_unknown_fields)]
+struct Script {
+    /// `AWS_VSS_BACKUP`, or name or ARN of an SSM document with the parameters command and executionId.
+    #[schemars(regex(pattern = r"^[a-zA-Z0-9_\-.:/]{3,128}$"))]
+    execution_handler: String,
+    #[schemars(extend("enum" = ["AWS_SYSTEMS_MANAGER"]))]
+    execution_handler_service: Option<String>,
+    /// Not beside `AWS_VSS_BACKUP`. Default: both.
+    #[schemars(length(min = 1, max = 2))]
+    stages: Option<Vec<Stage>>,
+    /// Whether a crash-consistent snapshot is made where it cannot be application-consistent. Default: true.
+    execute_operation_on_script_failure: Option<bool>,
+    /// Seconds that each script may run; not beside `AWS_VSS_BACKUP`. Default: 10.
+    #[schemars(range(min = 10, max = 120))]
+    execution_timeout: Option<u32>,
+    /// Default: 0.
+    #[schemars(range(min = 0, max = 3))]
+    maximum_retry_count: Option<u32>,
+    /// Beside `AWS_VSS_BACKUP` only. Default: AWSEC2-VssInstallAndSnapshot.
+    #[schemars(extend("enum" = ["AWSEC2-VssInstallAndSnapshot", "AWSEC2-CreateVssSnapshot"]))]
+    vss_document_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "UPPERCASE")]
+#[expect(dead_code, reason = "only its schema is wanted")]
+enum Stage {
+    Pre,
+    Post,
 }
 
 /// A snapshot stays while Count, Interval or Keep keeps it.

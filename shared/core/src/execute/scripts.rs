@@ -1,0 +1,418 @@
+//! A creation with scripts around it: pre-script, snapshots, post-script.
+//!
+//! An application that stands still is worse than a snapshot that is missing. So nothing is begun for whose end there is
+//! not time enough; and once a pre-script may have run, however it ended, the post-script is sent. When this process dies
+//! in between, the next run finds the pre-script among the commands that Systems Manager remembers.
+
+use jiff::SignedDuration;
+
+use super::{Executed, Limits, OUT_OF_TIME, Outcome, outcome};
+use crate::action::{Action, Planned, Reason};
+use crate::commands::{CommandId, Errand, Progress, SendCommand, Status, Step};
+use crate::ec2::{
+    CommandFailed, CommandFilter, CreateSnapshots, Ec2, Ec2Error, ErrorKind, ScriptRun,
+};
+use crate::ids::{InstanceId, SnapshotId};
+use crate::plan::scripts::ending;
+use crate::policy::{Handler, Script, Stages, Tags};
+use crate::tags;
+
+/// What the agent has to fetch a command, and Systems Manager to tell what became of it.
+const DELIVERY: SignedDuration = SignedDuration::from_secs(35);
+
+/// What EC2 has to answer a creation.
+const CREATION: SignedDuration = SignedDuration::from_mins(1);
+
+/// Between two looks at a command.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// So often a post-script is sent where sending it fails: it is the same whether it runs once or twice.
+const SENDINGS: usize = 3;
+
+/// One creation of a set, with what it needs to know again and again.
+struct Around<'a, E> {
+    ec2: &'a E,
+    planned: &'a Planned,
+    request: &'a CreateSnapshots,
+    run: &'a ScriptRun,
+    script: &'a Script,
+    document: &'a str,
+    stages: Stages,
+    timeout: SignedDuration,
+    limits: &'a Limits<'a>,
+}
+
+/// Makes the set, with its scripts around it, as often as the policy says. Every command has a line of its own, before that of
+/// the snapshots if it came before.
+pub(super) async fn create<E: Ec2>(
+    ec2: &E,
+    planned: Planned,
+    limits: &Limits<'_>,
+) -> Vec<Executed> {
+    let Action::CreateSnapshots(request) = planned.action.clone() else {
+        return Vec::new();
+    };
+    let Some(run) = &request.script else {
+        return Vec::new();
+    };
+    let Handler::Document { name, stages, timeout_seconds } = &run.script.handler else {
+        return Vec::new();
+    };
+    let around = Around {
+        ec2,
+        planned: &planned,
+        request: &request,
+        run,
+        script: &run.script,
+        document: name,
+        stages: *stages,
+        timeout: SignedDuration::from_secs(i64::from(*timeout_seconds)),
+        limits,
+    };
+    around.attempts(run.attempts_before).await
+}
+
+/// Sends the post-script of a run that did not, and waits for its end.
+pub(super) async fn post_script<E: Ec2>(
+    ec2: &E,
+    request: &SendCommand,
+    limits: &Limits<'_>,
+) -> Result<CommandId, Ec2Error> {
+    const LONGEST: SignedDuration = SignedDuration::from_mins(2);
+    let (id, progress) = send_until_taken(ec2, request, LONGEST, limits).await?;
+    match progress {
+        Some(progress) if goes_on(&progress) => Ok(id),
+        progress => Err(stands_still(request, progress)),
+    }
+}
+
+impl<E: Ec2> Around<'_, E> {
+    async fn attempts(&self, before: u8) -> Vec<Executed> {
+        let mut lines = Vec::new();
+        let most = before.saturating_add(1).saturating_add(self.script.retries);
+        let last = if self.stages.has_pre() { most } else { before.saturating_add(1) };
+        let mut failure = None;
+        for attempt in before.saturating_add(1)..=last.min(9) {
+            let (left, needed) = ((self.limits.time_left)(), self.needs());
+            if left < needed {
+                let why = format!(
+                    "{OUT_OF_TIME}: the scripts of {} and the snapshots may take {} seconds, and {} are left",
+                    self.document,
+                    needed.as_secs(),
+                    left.as_secs().max(0)
+                );
+                lines.push(self.made(self.request.clone(), Outcome::Deferred(why)));
+                return lines;
+            }
+            if let Some(Failed { line, .. }) = failure.take() {
+                lines.push(line);
+            }
+            match self.pre_script(attempt).await {
+                Ok(line) => {
+                    lines.extend(line);
+                    lines.extend(self.snapshots(attempt).await);
+                    return lines;
+                }
+                Err(failed) => {
+                    if failed.may_stand_still && self.stages.has_post() {
+                        let (line, _) = self.post_script(attempt, true).await;
+                        lines.push(line);
+                    }
+                    failure = Some(failed);
+                }
+            }
+        }
+        let ended = failure.as_ref().map(|it| it.ending.clone());
+        if let Some(Failed { line, error, .. }) = failure {
+            lines.push(Executed { outcome: Outcome::Failed(error), ..line });
+        }
+        lines.push(self.without(ended).await);
+        lines
+    }
+
+    /// The longest that one attempt may take, but for further post-scripts.
+    fn needs(&self) -> SignedDuration {
+        let one = self.timeout + DELIVERY;
+        let scripts = u8::from(self.stages.has_pre()) + u8::from(self.stages.has_post());
+        CREATION + one * i32::from(scripts)
+    }
+
+    fn command(&self, step: Step, attempt: u8) -> SendCommand {
+        let ScriptRun { policy, slot, .. } = self.run;
+        let errand = Errand { policy: policy.clone(), slot: *slot, attempt, step };
+        SendCommand::script(&self.request.instance, self.document, errand)
+    }
+
+    fn line(&self, command: &SendCommand, outcome: Outcome) -> Executed {
+        let planned = Planned {
+            action: Action::SendCommand(command.clone()),
+            reason: Reason::AroundSnapshots(command.errand.step),
+            ..self.planned.clone()
+        };
+        Executed { planned, outcome }
+    }
+
+    fn made(&self, request: CreateSnapshots, outcome: Outcome) -> Executed {
+        let planned = Planned { action: Action::CreateSnapshots(request), ..self.planned.clone() };
+        Executed { planned, outcome }
+    }
+
+    /// `None`: there is none.
+    async fn pre_script(&self, attempt: u8) -> Result<Option<Executed>, Failed> {
+        if !self.stages.has_pre() {
+            return Ok(None);
+        }
+        let command = self.command(Step::PreScript, attempt);
+        let sent = match self.ec2.send_command(&command).await {
+            Err(Ec2Error::NoAnswer { operation, source }) => {
+                self.find(&command).await.ok_or(Ec2Error::NoAnswer { operation, source })
+            }
+            sent => sent,
+        };
+        let id = match sent {
+            Ok(id) => id,
+            Err(error) => {
+                let may_stand_still = matches!(error, Ec2Error::NoAnswer { .. });
+                return Err(self.failed(&command, error, "not sent".into(), may_stand_still));
+            }
+        };
+        let longest = self.timeout + DELIVERY;
+        let progress = wait(self.ec2, &id, &command.instance, longest, self.limits).await;
+        match progress {
+            Some(progress) if progress.status == Status::Success => {
+                Ok(Some(self.line(&command, Outcome::Sent(id))))
+            }
+            progress => {
+                let ran = progress.as_ref().map(|it| it.status);
+                if ran.is_none_or(|it| matches!(it, Status::Running | Status::Unclear)) {
+                    // What has not begun must not begin after the post-script. Whether this helps is not known, and
+                    // nothing else would.
+                    let _ = self.ec2.cancel_command(&id).await;
+                }
+                let what = match ran {
+                    None | Some(Status::Running) => {
+                        format!("did not end within {} seconds", longest.as_secs())
+                    }
+                    _ => "failed".to_owned(),
+                };
+                let text = progress.as_ref().map_or_else(|| "Unknown".to_owned(), ending);
+                let may_stand_still = ran != Some(Status::NeverRan);
+                let error = failure(&command, what, progress);
+                Err(self.failed(&command, error, text, may_stand_still))
+            }
+        }
+    }
+
+    fn failed(
+        &self,
+        command: &SendCommand,
+        error: Ec2Error,
+        ending: String,
+        may_stand_still: bool,
+    ) -> Failed {
+        let line = self.line(command, Outcome::Held(format!("tried again: {error}")));
+        Failed { line, error, ending, may_stand_still }
+    }
+
+    /// A command of which nobody said whether it was sent.
+    async fn find(&self, command: &SendCommand) -> Option<CommandId> {
+        let filter = CommandFilter {
+            document: command.document.clone(),
+            since: command.errand.slot.timestamp(),
+        };
+        let known = self.ec2.list_commands(&filter).await.ok()?;
+        let is_it = |it: &crate::commands::Command| {
+            it.instance == command.instance && it.errand == command.errand
+        };
+        known.into_iter().find(is_it).map(|it| it.id)
+    }
+
+    /// The application stands still; whatever becomes of the snapshots, the post-script follows.
+    async fn snapshots(&self, attempt: u8) -> Vec<Executed> {
+        let mut request = self.request.clone();
+        let command = self.command(Step::PostScript, attempt);
+        if let Some(id) = command.parameters.get("executionId") {
+            request.tags.insert(tags::EXECUTION_ID.into(), id.clone());
+        }
+        if self.stages.has_pre() {
+            request.tags.insert(tags::PRE_SCRIPT.into(), "Success".into());
+            if !self.stages.has_post() {
+                request.tags.insert(tags::APP_CONSISTENT.into(), "true".into());
+            }
+        }
+        let created = self.ec2.create_snapshots(&request).await;
+        let made = created.as_ref().cloned().unwrap_or_default();
+        let action = Action::CreateSnapshots(request.clone());
+        let mut lines = vec![self.made(request, outcome(&action, created.map(Outcome::Done)))];
+        if self.stages.has_post() {
+            let (line, ending) = self.post_script(attempt, false).await;
+            lines.push(line);
+            lines.extend(self.record(made, ending).await);
+        }
+        lines
+    }
+
+    /// And how it ended. After a pre-script that failed there may be nothing to let go on, which is as good.
+    async fn post_script(&self, attempt: u8, after_failure: bool) -> (Executed, Option<Progress>) {
+        let command = self.command(Step::PostScript, attempt);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let longest = self.timeout + DELIVERY;
+            let (id, progress) =
+                match send_until_taken(self.ec2, &command, longest, self.limits).await {
+                    Ok(sent) => sent,
+                    Err(error) => {
+                        let error = not_sent(&command, &error);
+                        return (self.line(&command, Outcome::Failed(error)), None);
+                    }
+                };
+            let status = progress.as_ref().map(|it| it.status);
+            let is_over = progress.as_ref().is_some_and(goes_on);
+            if status == Some(Status::Success) || (is_over && after_failure) {
+                return (self.line(&command, Outcome::Sent(id)), progress);
+            }
+            if is_over {
+                let what = "came too late, so that the snapshots may not be application-consistent";
+                let error = failure(&command, what.into(), progress.clone());
+                return (self.line(&command, Outcome::Failed(error)), progress);
+            }
+            if tries > u16::from(self.script.retries) || (self.limits.out_of_time)() {
+                let error = stands_still(&command, progress.clone());
+                return (self.line(&command, Outcome::Failed(error)), progress);
+            }
+        }
+    }
+
+    /// What became of the scripts, as tags: where that fails, the next run does it.
+    async fn record(&self, made: Vec<SnapshotId>, post: Option<Progress>) -> Option<Executed> {
+        let post = post.filter(|_| !made.is_empty())?;
+        let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), ending(&post))]);
+        if self.stages.has_pre() {
+            let consistent = post.status == Status::Success;
+            tags.insert(tags::APP_CONSISTENT.into(), consistent.to_string());
+        }
+        let recorded = self.ec2.create_tags(&made, &tags).await;
+        let is_as_expected = post.status == Status::Success && recorded.is_ok();
+        let action = Action::RecordScripts { snapshots: made, tags };
+        let reason = Reason::ScriptResult(format!("the post-script ended as {}", ending(&post)));
+        let outcome = outcome(&action, recorded.map(|()| Outcome::Done(Vec::new())));
+        let planned = Planned { action, reason, ..self.planned.clone() };
+        (!is_as_expected).then_some(Executed { planned, outcome })
+    }
+
+    /// `ExecuteOperationOnScriptFailure`
+    async fn without(&self, ended: Option<String>) -> Executed {
+        let mut request = CreateSnapshots { script: None, ..self.request.clone() };
+        if !self.script.goes_on {
+            let why =
+                "not made, as its pre-script failed and ExecuteOperationOnScriptFailure is false";
+            return self.made(request, Outcome::Held(why.into()));
+        }
+        request.tags.insert(tags::APP_CONSISTENT.into(), "false".into());
+        if let Some(ended) = ended {
+            request.tags.insert(tags::PRE_SCRIPT.into(), ended);
+        }
+        let created = self.ec2.create_snapshots(&request).await;
+        let action = Action::CreateSnapshots(request);
+        let outcome = outcome(&action, created.map(Outcome::Done));
+        let reason = Reason::CrashConsistent;
+        Executed { planned: Planned { action, reason, ..self.planned.clone() }, outcome }
+    }
+}
+
+/// A pre-script that did not do what it should have done.
+struct Failed {
+    /// As long as it is not the last.
+    line: Executed,
+    error: Ec2Error,
+    /// For the tag.
+    ending: String,
+    may_stand_still: bool,
+}
+
+fn failure(command: &SendCommand, what: String, progress: Option<Progress>) -> Ec2Error {
+    Ec2Error::Command(Box::new(CommandFailed {
+        step: command.errand.step,
+        document: command.document.clone(),
+        instance: command.instance.clone(),
+        what,
+        progress,
+    }))
+}
+
+fn stands_still(command: &SendCommand, progress: Option<Progress>) -> Ec2Error {
+    let what = match progress.as_ref().map(|it| it.status) {
+        None | Some(Status::Running) => {
+            "has not ended yet: THE APPLICATION MAY STAND STILL. See to it; the next run looks again, and sends it again \
+             where it has failed"
+        }
+        _ => "failed: THE APPLICATION MAY STAND STILL. See to it; the next run sends it again",
+    };
+    failure(command, what.into(), progress)
+}
+
+fn not_sent(command: &SendCommand, error: &Ec2Error) -> Ec2Error {
+    let why = crate::chain::Chain(error);
+    let what = format!(
+        "was not sent: THE APPLICATION MAY STAND STILL. See to it; the next run sends it again: {why}"
+    );
+    failure(command, what, None)
+}
+
+/// Whether the application goes on: the post-script says so, or that it had nothing to do.
+fn goes_on(progress: &Progress) -> bool {
+    progress.status == Status::Success || progress.had_nothing_to_do()
+}
+
+/// Sends a post-script, which may be sent twice, and waits for its end; `None`: nobody tells it.
+async fn send_until_taken<E: Ec2>(
+    ec2: &E,
+    command: &SendCommand,
+    longest: SignedDuration,
+    limits: &Limits<'_>,
+) -> Result<(CommandId, Option<Progress>), Ec2Error> {
+    let mut sendings = 0;
+    let id = loop {
+        sendings += 1;
+        match ec2.send_command(command).await {
+            Ok(id) => break id,
+            Err(err) => {
+                let again = err.kind().passes()
+                    || matches!(err.kind(), ErrorKind::NoAnswer | ErrorKind::Internal);
+                if !again || sendings >= SENDINGS {
+                    return Err(err);
+                }
+            }
+        }
+        (limits.pause)(LOOK_AGAIN).await;
+    };
+    let progress = wait(ec2, &id, &command.instance, longest, limits).await;
+    Ok((id, progress))
+}
+
+/// The end of a command, or how far it is when that takes too long; `None`: nobody tells.
+async fn wait<E: Ec2>(
+    ec2: &E,
+    id: &CommandId,
+    instance: &InstanceId,
+    longest: SignedDuration,
+    limits: &Limits<'_>,
+) -> Option<Progress> {
+    let mut waited = SignedDuration::ZERO;
+    let mut last = None;
+    while waited < longest {
+        match ec2.get_command(id, instance).await {
+            Ok(progress) if progress.status != Status::Running => return Some(progress),
+            Ok(progress) => last = Some(progress),
+            Err(err) if err.kind() == ErrorKind::AccessDenied => return last,
+            Err(_) => {} // it may be too early to ask, or one answer of many is missing
+        }
+        if (limits.out_of_time)() {
+            return last; // no pause is one any more
+        }
+        (limits.pause)(LOOK_AGAIN).await;
+        waited += LOOK_AGAIN;
+    }
+    last
+}
