@@ -175,7 +175,8 @@ pub(crate) fn only_looked(aws: &LocalAws) -> Result<bool> {
 
 /// Whether the operation changes nothing.
 pub(crate) fn is_look(operation: &str) -> bool {
-    operation.starts_with("Describe") || operation.starts_with("Get") || operation == "AssumeRole"
+    let looks = ["Describe", "Get", "List"].iter().any(|it| operation.starts_with(it));
+    looks || operation == "AssumeRole"
 }
 
 /// An EC2 call by hand, as the root of the account.
@@ -241,6 +242,11 @@ pub(crate) fn shared_again(aws: &LocalAws, place: Place<'_>, volume: &str) -> Re
 pub(crate) fn by_hand(aws: &LocalAws, place: Place<'_>, volume: &str) -> Result<String> {
     let xml = ec2(aws, place, &[("Action", "CreateSnapshot"), ("VolumeId", volume)])?;
     Ok(element(&xml, "snapshotId").to_owned())
+}
+
+/// Lets time pass for commands only: what they were for is still due.
+pub(crate) fn age_commands(aws: &LocalAws, seconds: u32) -> Result<()> {
+    aws.post("age", &json!({"seconds": seconds, "only": "commands"})).map(drop)
 }
 
 /// Lets time pass.

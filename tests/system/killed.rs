@@ -136,7 +136,7 @@ fn is_exit(answer: &Answer) -> bool {
 }
 
 /// The one to be killed: its calls can be told from those of the others.
-fn victim(stage: &Stage, function: &str, policies: &Value) -> Result<Lambda> {
+pub(crate) fn victim(stage: &Stage, function: &str, policies: &Value) -> Result<Lambda> {
     let env = vec![("POLICIES", policies.to_string()), ("AWS_SDK_UA_APP_ID", "victim".to_owned())];
     stage.function_with(function, env, 300)
 }

@@ -199,6 +199,9 @@ def older(accounts: list[str] | None, shift: dt.timedelta) -> None:
     for command in COMMANDS.values():
         if not accounts or command.account in accounts:
             command.requested -= shift
+            for each in command.invocations:
+                each.started = each.started and each.started - shift
+                each.ended = each.ended and each.ended - shift
     agents.older(accounts, shift)
 
 

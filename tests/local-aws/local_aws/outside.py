@@ -113,13 +113,16 @@ def set_snapshot(body: Body, query: dict[str, str]) -> Body:
 
 
 def age(body: Body, query: dict[str, str]) -> Body:
-    """Everything there is becomes older; also the times that snapferry wrote into tags and descriptions."""
+    """Everything there is becomes older; also the times that snapferry wrote into tags and descriptions. Of commands
+    only, with `only`: what they were for stays as it is."""
     if not {"days", "seconds"} & set(body):
         raise Wrong("days, seconds or both are needed")
     shift = dt.timedelta(days=float(body.get("days", 0)), seconds=float(body.get("seconds", 0)))
+    if body.get("only") not in (None, "commands"):
+        raise Wrong("only: commands")
     count = 0
     with LOCK:
-        for state in backends():
+        for state in [] if body.get("only") else backends():
             if body.get("accounts") and state.account_id not in body["accounts"]:
                 continue
             for volume in state.volumes.values():

@@ -76,13 +76,13 @@ impl Making<'_> {
         {
             let message = format!(
                 "{}; MaximumRetryCount is {}",
-                why(latest, "no snapshot of it is there"),
+                why(latest, "no whole set of snapshots is there"),
                 script.retries
             );
             return without(decision, script, request, Obstacle::new(message));
         }
         let reason = match latest {
-            Some(latest) => Reason::ScriptAgain(why(latest, "no snapshot of it is there")),
+            Some(latest) => Reason::ScriptAgain(why(latest, "no whole set of snapshots is there")),
             None => self.reason(),
         };
         let action = match &script.handler {
