@@ -267,6 +267,43 @@ fn a_pre_script_that_does_not_end_is_ended() -> Result<()> {
     Ok(())
 }
 
+/// A document for another platform does nothing there, and Systems Manager calls that a success.
+#[test]
+fn a_document_that_is_not_for_the_platform_is_told() -> Result<()> {
+    let stage = Stage::new("scripts-platform")?;
+    let step = json!({
+        "action": "aws:runPowerShellScript", "name": "freeze", "inputs": {"runCommand": []},
+        "precondition": {"StringEquals": ["platformType", "Windows"]},
+    });
+    let parameters = json!({"command": {"type": "String"}, "executionId": {"type": "String"}});
+    let content = json!({"schemaVersion": "2.2", "parameters": parameters, "mainSteps": [step]});
+    stage.document(MEMBER, DOCUMENT, &content)?;
+    let db = instance(&stage, &json!({"Backup": "db"}), &json!([{}]))?;
+    stage.agent(MEMBER, &db.id, &json!({}))?;
+    let rotate = stage.function("rotate-snapshots", &policy(&json!({})))?;
+    let message = fails(&stage, &rotate, 1)?;
+    assert!(message.contains("Step execution skipped"), "{message}");
+    assert_eq!(tags(&stage.aws.snapshots()?, "snapferry:app-consistent"), ["false", "false"]);
+    Ok(())
+}
+
+/// The document is AWS's, of no account.
+#[test]
+fn sap_hanas_document_runs_like_ones_own() -> Result<()> {
+    const HANA: &str = "AWSSystemsManagerSAP-CreateDLMSnapshotForSAPHANA";
+    let stage = Stage::new("scripts-hana")?;
+    let db = instance(&stage, &json!({"Backup": "db"}), &json!([{}]))?;
+    stage.agent(MEMBER, &db.id, &json!({}))?;
+    let rotate = stage.function("rotate-snapshots", &policy(&json!({"ExecutionHandler": HANA})))?;
+    run(&stage, &rotate, &night(1))?;
+    assert_eq!(ran(&stage)?, pairs(&[("pre-script", "Success"), ("post-script", "Success")]));
+    let made = stage.aws.snapshots()?;
+    assert!(made.iter().all(|it| it.frozen == Some(true)), "{made:?}");
+    assert_eq!(tags(&made, "snapferry:script"), [HANA, HANA]);
+    assert_eq!(tags(&made, "snapferry:app-consistent"), ["true", "true"]);
+    Ok(())
+}
+
 #[test]
 fn what_keeps_scripts_from_running_is_told_before_anything_stands_still() -> Result<()> {
     let stage = Stage::new("scripts-obstacles")?;

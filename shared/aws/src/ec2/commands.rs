@@ -162,6 +162,9 @@ impl AwsEc2 {
 
 const LIST: &str = "ListCommandInvocations";
 
+/// How the agent says that a step's precondition is another platform.
+const SKIPPED: &str = "Step execution skipped";
+
 /// `None`: not ours.
 fn command(found: &CommandInvocation) -> Result<Option<Command>, Ec2Error> {
     let Some(errand) = found.comment().and_then(Errand::read) else {
@@ -188,8 +191,12 @@ fn progress_of(found: &CommandInvocation) -> Progress {
     let failed = plugins.iter().find(|it| it.response_code() > 0).or_else(|| plugins.last());
     let output = failed.and_then(|it| it.output()).unwrap_or_default();
     let skipped = output.chars().count().saturating_sub(OUTPUT_CHARS);
+    // Nothing of it is for this platform: Systems Manager calls that a success
+    // (https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-schemas-features.html).
+    let is_skipped = |it: &CommandPlugin| it.output().is_some_and(|it| it.starts_with(SKIPPED));
+    let all_skipped = !plugins.is_empty() && plugins.iter().all(is_skipped);
     Progress {
-        status: status(details),
+        status: if all_skipped { Status::NeverRan } else { status(details) },
         details: details.to_owned(),
         // -1: it has not begun, or did not say
         // (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html).
