@@ -24,10 +24,11 @@ pub enum Ending {
     /// With this exit code, half-way: a pre-script has the application stand still, a post-script leaves it so, a VSS backup
     /// has made its snapshots.
     FailsHalfWay(i32),
-    /// Never: it does what it should, and goes on running.
+    /// Never: it goes on running. A pre-script and a VSS backup have done what they should; of a post-script the application
+    /// notices nothing.
     Hangs,
-    /// A pre-script has the application stand still only at its end, whatever is asked meanwhile.
-    Late,
+    /// A pre-script takes so many seconds, and has the application stand still only then, whatever is asked meanwhile.
+    Late(i64),
     /// The agent never fetches it.
     Lost,
     /// A VSS backup says that it was successful, and one volume has no snapshot.
@@ -323,7 +324,11 @@ fn pre_script(agent: &mut Agent, ending: Ending, now: Timestamp, takes: SignedDu
     }
     match ending {
         Ending::Fails(_) => {}
-        Ending::Late => agent.stops_at = now.checked_add(takes).ok(),
+        Ending::Late(seconds) => {
+            let takes = SignedDuration::from_secs(seconds);
+            agent.stops_at = now.checked_add(takes).ok();
+            return (Some(takes), well());
+        }
         _ => agent.stop(now),
     }
     match ending {
@@ -335,7 +340,12 @@ fn pre_script(agent: &mut Agent, ending: Ending, now: Timestamp, takes: SignedDu
 
 fn post_script(agent: &mut Agent, ending: Ending, takes: SignedDuration) -> End {
     match ending {
-        Ending::Fails(code) | Ending::FailsHalfWay(code) => return (Some(takes), failed(code)),
+        Ending::Fails(code) | Ending::FailsHalfWay(code) => {
+            if matches!(code, 203 | 205) {
+                agent.go_on(); // by itself
+            }
+            return (Some(takes), failed(code));
+        }
         Ending::Hangs => return (None, well()),
         _ => {}
     }

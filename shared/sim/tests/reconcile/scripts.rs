@@ -111,7 +111,10 @@ fn a_policy_without_scripts_asks_systems_manager_nothing() {
 fn schedules_that_coincide_share_a_set_where_their_scripts_are_the_same() {
     for (handlers, wanted) in [
         (["a-doc", "a-doc"], vec!["pre-script 1", "post-script 1"]),
-        (["a-doc", "b-doc"], vec!["pre-script 1", "post-script 1", "pre-script 1", "post-script 1"]),
+        (
+            ["a-doc", "b-doc"],
+            vec!["pre-script 1", "post-script 1", "pre-script 1", "post-script 1"],
+        ),
     ] {
         let sim = sim();
         let server = database(&sim, |_| {});
@@ -131,11 +134,11 @@ fn schedules_that_coincide_share_a_set_where_their_scripts_are_the_same() {
             sim.advance(minutes(5));
         }
         assert_eq!(asked(&sim, &server.id), wanted);
-        let documents: Vec<_> =
-            sim.commands().into_iter().map(|it| it.request.document).collect();
+        let documents: Vec<_> = sim.commands().into_iter().map(|it| it.request.document).collect();
         assert_eq!(documents[0], documents[1], "one ends before the other begins");
         assert_eq!(sim.records().len(), 3 * wanted.len() / 2);
-        let consistent = |it: &snapferry_sim::Record| it.snapshot.tags[tags::APP_CONSISTENT].clone();
+        let consistent =
+            |it: &snapferry_sim::Record| it.snapshot.tags[tags::APP_CONSISTENT].clone();
         assert!(sim.records().iter().all(|it| consistent(it) == "true"));
     }
 }

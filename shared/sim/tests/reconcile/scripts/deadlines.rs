@@ -15,8 +15,7 @@ use snapferry_sim::{Call, Ending, Fault, Sim, drive};
 use crate::support::scripts::{
     LOUD, an_hour, asked, assert_whole, database, scripted, stands_still, told,
 };
-use crate::support::together::quiet;
-use crate::support::{failure, limits, lines, minutes, read, rotate, sim, vault};
+use crate::support::{failure, limits, lines, minutes, read, sim, vault};
 use snapferry_core::commands::Step;
 
 /// One run with so many seconds left.

@@ -93,7 +93,7 @@ fn it_goes_on_or_somebody_is_told_and_the_next_run_mends_it() {
                 let is_told = failure(&run).contains(LOUD);
                 assert!(!still || is_told, "{context}: {}", failure(&run));
                 loud += usize::from(still);
-                if is_told {
+                if still {
                     let missing = crate::support::scripts::metric(&run, "PostScriptsMissing");
                     assert_eq!(missing, Some(1), "{context}");
                 }
@@ -129,7 +129,8 @@ fn none_is_called_consistent_that_is_not() {
             drop(an_hour(&sim, &[policy.clone()]));
             let told = crate::support::scripts::told(&sim, &server);
             if told.ends_with("true") {
-                let execution = crate::support::scripts::tag(&sim, &server, "snapferry:execution-id");
+                let execution =
+                    crate::support::scripts::tag(&sim, &server, "snapferry:execution-id");
                 let of_it = |step| {
                     let sent = sim.commands().into_iter();
                     let mut sent = sent.filter(|it| {

@@ -7,7 +7,7 @@ use snapferry_core::commands::Step;
 use snapferry_sim::{Sim, drive};
 
 use crate::support::scripts::{
-    agent, assert_whole, asked, database, disabled, scripted, stands_still, times, told,
+    agent, asked, assert_whole, database, disabled, scripted, stands_still, times, told,
 };
 use crate::support::servers::Server;
 use crate::support::together::quiet;
@@ -87,7 +87,11 @@ fn a_disabled_policy_has_it_go_on_too() {
         assert!(!stands_still(&sim, &server.id), "{context}");
         assert_eq!(sim.records().len(), n_made, "{context}");
         let id = &server.id;
-        assert_eq!(times(&sim, id, Step::PreScript), times(&sim, id, Step::PostScript), "{context}");
+        assert_eq!(
+            times(&sim, id, Step::PreScript),
+            times(&sim, id, Step::PostScript),
+            "{context}"
+        );
     }
 }
 

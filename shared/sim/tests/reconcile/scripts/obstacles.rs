@@ -1,6 +1,6 @@
 //! What stands in the way of scripts is named, with the remedy, before anything stands still.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use snapferry_core::ec2::ErrorKind;
 use snapferry_core::report::{OutcomeName, Status};
 use snapferry_core::tags;
@@ -175,9 +175,7 @@ fn whoever_cannot_look_for_missing_post_scripts_is_told() {
     assert!(stands_still(&sim, &server.id) && sim.records().len() == 3);
     sim.advance(minutes(5));
     sim.on_call(|call| match call.operation {
-        "ListCommandInvocations" => {
-            Fault::Refuse(ErrorKind::AccessDenied, "AccessDeniedException")
-        }
+        "ListCommandInvocations" => Fault::Refuse(ErrorKind::AccessDenied, "AccessDeniedException"),
         _ => Fault::None,
     });
     let said = failure(&rotate(&sim, &[policy.clone()]));

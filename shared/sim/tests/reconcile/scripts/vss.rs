@@ -109,7 +109,13 @@ fn every_ending_has_its_outcome() {
     let table: Vec<(&[Ending], Value, usize, &str, &[&str])> = vec![
         (&[], json!({}), 1, "true", &[]),
         (&[NotConsistent], json!({}), 1, "false", &[]),
-        (&[Fails(1)], json!({}), 1, "false", &["ended as Failed, exit code 1", "A crash-consistent"]),
+        (
+            &[Fails(1)],
+            json!({}),
+            1,
+            "false",
+            &["ended as Failed, exit code 1", "A crash-consistent"],
+        ),
         (&[Fails(1)], once_more(), 2, "true", &[]),
         (&[Fails(1), Fails(1)], once_more(), 2, "false", &["MaximumRetryCount is 1. A crash-con"]),
         (&[Fails(1)], stops(), 1, "nothing", &["No snapshot is made, as ExecuteOperationOn"]),
