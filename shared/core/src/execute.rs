@@ -72,9 +72,9 @@ pub enum Outcome {
     Failed(Ec2Error),
 }
 
-/// Performs the actions in order, at most [`Limits::actions`] at once: first the post-scripts that are missing, then what
-/// makes and changes (second snapshots of a volume 15 seconds after the first), then the records of shares in as few calls as there are distinct ones, then
-/// deletions. They are taken out of the plan.
+/// Performs the actions in order, at most [`Limits::actions`] at once: first what makes and changes (second snapshots of a
+/// volume 15 seconds after the first; post-scripts that are missing before other scripts), then the records of shares in as
+/// few calls as there are distinct ones, then deletions. They are taken out of the plan.
 pub async fn execute<E: Ec2>(
     plan: &mut AuditedPlan,
     clients: &BTreeMap<Region, E>,
@@ -86,15 +86,20 @@ pub async fn execute<E: Ec2>(
     let is_destructive = |it: &mut Planned| it.action.is_destructive();
     let deletions: Vec<Planned> = making.extract_if(.., is_destructive).collect();
     let is_post_script = |it: &mut Planned| matches!(&it.action, Action::SendCommand(it) if it.errand.step == Step::PostScript);
-    let post_scripts: Vec<Planned> = making.extract_if(.., is_post_script).collect();
-    let mut executed = with_scripts(post_scripts.into_iter(), clients, limits).await;
+    let mut post_scripts: Vec<Planned> = making.extract_if(.., is_post_script).collect();
+    let mut executed = Vec::new();
     for (n, wave) in waves(making.into_iter()).into_iter().enumerate() {
         if n > 0 && !(limits.out_of_time)() {
             (limits.pause)(BETWEEN_SNAPSHOTS).await;
         }
         // Scripts take their time, and nobody else's.
         let (scripted, others): (Vec<_>, Vec<_>) = wave.into_iter().partition(has_scripts);
-        let scripted = with_scripts(scripted.into_iter(), clients, limits);
+        let missing = std::mem::take(&mut post_scripts);
+        let scripted = async {
+            let mut executed = with_scripts(missing.into_iter(), clients, limits).await;
+            executed.extend(with_scripts(scripted.into_iter(), clients, limits).await);
+            executed
+        };
         let others = side_by_side(others.into_iter(), clients, limits);
         let (scripted, others) = join(scripted, others).await;
         executed.extend(scripted);

@@ -24,8 +24,11 @@ pub enum Ending {
     /// With this exit code, half-way: a pre-script has the application stand still, a post-script leaves it so, a VSS backup
     /// has made its snapshots.
     FailsHalfWay(i32),
-    /// Never: it does what it should, and goes on running.
+    /// Never: it goes on running. A pre-script and a VSS backup have done what they should; of a post-script the application
+    /// notices nothing.
     Hangs,
+    /// A pre-script takes so many seconds, and has the application stand still only then, whatever is asked meanwhile.
+    Late(i64),
     /// The agent never fetches it.
     Lost,
     /// A VSS backup says that it was successful, and one volume has no snapshot.
@@ -47,6 +50,8 @@ pub struct Agent {
     pub takes: SignedDuration,
     /// Since when the application stands still.
     pub still_since: Option<Timestamp>,
+    /// When it will, by a pre-script that takes its time.
+    stops_at: Option<Timestamp>,
     /// How often it has begun to stand still, and gone on.
     pub stops: usize,
     /// See `stops`.
@@ -78,6 +83,7 @@ impl Sim {
             endings: BTreeMap::new(),
             takes: SignedDuration::from_secs(3),
             still_since: None,
+            stops_at: None,
             stops: 0,
             goes: 0,
         };
@@ -96,6 +102,11 @@ impl Sim {
         if let Some(agent) = self.world().agents.get_mut(instance) {
             change(agent);
         }
+    }
+
+    /// Systems Manager does not know the instance any more.
+    pub fn remove_agent(&self, instance: &InstanceId) {
+        self.world().agents.remove(instance);
     }
 
     /// Every command that was sent, oldest first.
@@ -117,6 +128,13 @@ impl Agent {
         if self.still_since.is_none() {
             self.still_since = Some(now);
             self.stops += 1;
+        }
+    }
+
+    /// What is due by now happens.
+    pub(crate) fn pass(&mut self, now: Timestamp) {
+        if let Some(at) = self.stops_at.take_if(|at| *at <= now) {
+            self.stop(at);
         }
     }
 
@@ -304,8 +322,14 @@ fn pre_script(agent: &mut Agent, ending: Ending, now: Timestamp, takes: SignedDu
     if agent.still_since.is_some() {
         return (Some(takes), failed(204));
     }
-    if !matches!(ending, Ending::Fails(_)) {
-        agent.stop(now);
+    match ending {
+        Ending::Fails(_) => {}
+        Ending::Late(seconds) => {
+            let takes = SignedDuration::from_secs(seconds);
+            agent.stops_at = now.checked_add(takes).ok();
+            return (Some(takes), well());
+        }
+        _ => agent.stop(now),
     }
     match ending {
         Ending::Fails(code) | Ending::FailsHalfWay(code) => (Some(takes), failed(code)),
@@ -316,7 +340,12 @@ fn pre_script(agent: &mut Agent, ending: Ending, now: Timestamp, takes: SignedDu
 
 fn post_script(agent: &mut Agent, ending: Ending, takes: SignedDuration) -> End {
     match ending {
-        Ending::Fails(code) | Ending::FailsHalfWay(code) => return (Some(takes), failed(code)),
+        Ending::Fails(code) | Ending::FailsHalfWay(code) => {
+            if matches!(code, 203 | 205) {
+                agent.go_on(); // by itself
+            }
+            return (Some(takes), failed(code));
+        }
         Ending::Hangs => return (None, well()),
         _ => {}
     }

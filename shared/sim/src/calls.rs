@@ -23,8 +23,7 @@ impl Call {
     /// Whether it could change something.
     #[must_use]
     pub fn mutates(&self) -> bool {
-        !self.operation.starts_with("Describe")
-            && !self.operation.starts_with("Get")
+        !["Describe", "Get", "List"].iter().any(|it| self.operation.starts_with(it))
             && self.operation != "AssumeRole"
     }
 }

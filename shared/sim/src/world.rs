@@ -355,6 +355,9 @@ impl World {
         for record in self.snapshots.values_mut() {
             record.complete(self.now);
         }
+        for agent in self.agents.values_mut() {
+            agent.pass(self.now);
+        }
     }
 
     /// The snapshots as of before the last `writes` writes, as far as that is remembered.

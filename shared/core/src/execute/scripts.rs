@@ -9,13 +9,18 @@ use jiff::SignedDuration;
 use super::{Executed, Limits, OUT_OF_TIME, Outcome, outcome};
 use crate::action::{Action, Planned, Reason};
 use crate::commands::{CommandId, Errand, Progress, SendCommand, Status, Step};
-use crate::ec2::{
-    CommandFailed, CommandFilter, CreateSnapshots, Ec2, Ec2Error, ErrorKind, ScriptRun,
-};
-use crate::ids::{InstanceId, SnapshotId};
+use crate::ec2::{CommandFilter, CreateSnapshots, Ec2, Ec2Error, ScriptRun};
+use crate::ids::SnapshotId;
 use crate::plan::scripts::ending;
 use crate::policy::{Handler, Script, Stages, Tags};
 use crate::tags;
+use sending::{
+    LOOK_AGAIN, failure, goes_on, may_yet_stop, not_sent, send_until_taken, stands_still, wait,
+};
+
+pub(super) use sending::post_script;
+
+mod sending;
 
 /// What the agent has to fetch a command, and Systems Manager to tell what became of it.
 const DELIVERY: SignedDuration = SignedDuration::from_secs(35);
@@ -23,11 +28,8 @@ const DELIVERY: SignedDuration = SignedDuration::from_secs(35);
 /// What EC2 has to answer a creation.
 const CREATION: SignedDuration = SignedDuration::from_mins(1);
 
-/// Between two looks at a command.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
-
-/// So often a post-script is sent where sending it fails: it is the same whether it runs once or twice.
-const SENDINGS: usize = 3;
+/// So often a pre-script of which nobody said whether it was sent is looked for: it is listed a little later.
+const LOOKS: usize = 5;
 
 /// One creation of a set, with what it needs to know again and again.
 struct Around<'a, E> {
@@ -72,20 +74,6 @@ pub(super) async fn create<E: Ec2>(
     around.attempts(run.attempts_before).await
 }
 
-/// Sends the post-script of a run that did not, and waits for its end.
-pub(super) async fn post_script<E: Ec2>(
-    ec2: &E,
-    request: &SendCommand,
-    limits: &Limits<'_>,
-) -> Result<CommandId, Ec2Error> {
-    const LONGEST: SignedDuration = SignedDuration::from_mins(2);
-    let (id, progress) = send_until_taken(ec2, request, LONGEST, limits).await?;
-    match progress {
-        Some(progress) if goes_on(&progress) => Ok(id),
-        progress => Err(stands_still(request, progress)),
-    }
-}
-
 impl<E: Ec2> Around<'_, E> {
     async fn attempts(&self, before: u8) -> Vec<Executed> {
         let mut lines = Vec::new();
@@ -114,8 +102,8 @@ impl<E: Ec2> Around<'_, E> {
                     return lines;
                 }
                 Err(failed) => {
-                    if failed.may_stand_still && self.stages.has_post() {
-                        let (line, _) = self.post_script(attempt, true).await;
+                    if failed.pre != Pre::DidNotRun && self.stages.has_post() {
+                        let (line, _) = self.post_script(attempt, failed.pre).await;
                         lines.push(line);
                     }
                     failure = Some(failed);
@@ -172,8 +160,9 @@ impl<E: Ec2> Around<'_, E> {
         let id = match sent {
             Ok(id) => id,
             Err(error) => {
-                let may_stand_still = matches!(error, Ec2Error::NoAnswer { .. });
-                return Err(self.failed(&command, error, "not sent".into(), may_stand_still));
+                let is_unknown = matches!(error, Ec2Error::NoAnswer { .. });
+                let pre = if is_unknown { Pre::MayRunYet } else { Pre::DidNotRun };
+                return Err(self.failed(&command, error, "not sent".into(), pre));
             }
         };
         let longest = self.timeout + DELIVERY;
@@ -196,22 +185,20 @@ impl<E: Ec2> Around<'_, E> {
                     _ => "failed".to_owned(),
                 };
                 let text = progress.as_ref().map_or_else(|| "Unknown".to_owned(), ending);
-                let may_stand_still = ran != Some(Status::NeverRan);
+                let pre = match ran {
+                    Some(Status::NeverRan) => Pre::DidNotRun,
+                    Some(Status::Failed | Status::Success) => Pre::Ended,
+                    None | Some(Status::Running | Status::Unclear) => Pre::MayRunYet,
+                };
                 let error = failure(&command, what, progress);
-                Err(self.failed(&command, error, text, may_stand_still))
+                Err(self.failed(&command, error, text, pre))
             }
         }
     }
 
-    fn failed(
-        &self,
-        command: &SendCommand,
-        error: Ec2Error,
-        ending: String,
-        may_stand_still: bool,
-    ) -> Failed {
+    fn failed(&self, command: &SendCommand, error: Ec2Error, ending: String, pre: Pre) -> Failed {
         let line = self.line(command, Outcome::Held(format!("tried again: {error}")));
-        Failed { line, error, ending, may_stand_still }
+        Failed { line, error, ending, pre }
     }
 
     /// A command of which nobody said whether it was sent.
@@ -220,11 +207,20 @@ impl<E: Ec2> Around<'_, E> {
             document: command.document.clone(),
             since: command.errand.slot.timestamp(),
         };
-        let known = self.ec2.list_commands(&filter).await.ok()?;
         let is_it = |it: &crate::commands::Command| {
             it.instance == command.instance && it.errand == command.errand
         };
-        known.into_iter().find(is_it).map(|it| it.id)
+        for _ in 0..LOOKS {
+            let known = self.ec2.list_commands(&filter).await.unwrap_or_default();
+            if let Some(found) = known.into_iter().find(is_it) {
+                return Some(found.id);
+            }
+            if (self.limits.out_of_time)() {
+                break;
+            }
+            (self.limits.pause)(LOOK_AGAIN).await;
+        }
+        None
     }
 
     /// The application stands still; whatever becomes of the snapshots, the post-script follows.
@@ -245,7 +241,7 @@ impl<E: Ec2> Around<'_, E> {
         let action = Action::CreateSnapshots(request.clone());
         let mut lines = vec![self.made(request, outcome(&action, created.map(Outcome::Done)))];
         if self.stages.has_post() {
-            let (line, ending) = self.post_script(attempt, false).await;
+            let (line, ending) = self.post_script(attempt, Pre::Succeeded).await;
             lines.push(line);
             lines.extend(self.record(made, ending).await);
         }
@@ -253,7 +249,7 @@ impl<E: Ec2> Around<'_, E> {
     }
 
     /// And how it ended. After a pre-script that failed there may be nothing to let go on, which is as good.
-    async fn post_script(&self, attempt: u8, after_failure: bool) -> (Executed, Option<Progress>) {
+    async fn post_script(&self, attempt: u8, pre: Pre) -> (Executed, Option<Progress>) {
         let command = self.command(Step::PostScript, attempt);
         let mut tries = 0;
         loop {
@@ -269,7 +265,11 @@ impl<E: Ec2> Around<'_, E> {
                 };
             let status = progress.as_ref().map(|it| it.status);
             let is_over = progress.as_ref().is_some_and(goes_on);
-            if status == Some(Status::Success) || (is_over && after_failure) {
+            if is_over && pre == Pre::MayRunYet && status != Some(Status::Success) {
+                let error = may_yet_stop(&command, progress.clone());
+                return (self.line(&command, Outcome::Failed(error)), progress);
+            }
+            if status == Some(Status::Success) || (is_over && pre == Pre::Ended) {
                 return (self.line(&command, Outcome::Sent(id)), progress);
             }
             if is_over {
@@ -328,91 +328,18 @@ struct Failed {
     error: Ec2Error,
     /// For the tag.
     ending: String,
-    may_stand_still: bool,
+    pre: Pre,
 }
 
-fn failure(command: &SendCommand, what: String, progress: Option<Progress>) -> Ec2Error {
-    Ec2Error::Command(Box::new(CommandFailed {
-        step: command.errand.step,
-        document: command.document.clone(),
-        instance: command.instance.clone(),
-        what,
-        progress,
-    }))
-}
-
-fn stands_still(command: &SendCommand, progress: Option<Progress>) -> Ec2Error {
-    let what = match progress.as_ref().map(|it| it.status) {
-        None | Some(Status::Running) => {
-            "has not ended yet: THE APPLICATION MAY STAND STILL. See to it; the next run looks again, and sends it again \
-             where it has failed"
-        }
-        _ => "failed: THE APPLICATION MAY STAND STILL. See to it; the next run sends it again",
-    };
-    failure(command, what.into(), progress)
-}
-
-fn not_sent(command: &SendCommand, error: &Ec2Error) -> Ec2Error {
-    let why = crate::chain::Chain(error);
-    let what = format!(
-        "was not sent: THE APPLICATION MAY STAND STILL. See to it; the next run sends it again: {why}"
-    );
-    failure(command, what, None)
-}
-
-/// Whether the application goes on: the post-script says so, or that it had nothing to do.
-fn goes_on(progress: &Progress) -> bool {
-    progress.status == Status::Success || progress.had_nothing_to_do()
-}
-
-/// Sends a post-script, which may be sent twice, and waits for its end; `None`: nobody tells it.
-async fn send_until_taken<E: Ec2>(
-    ec2: &E,
-    command: &SendCommand,
-    longest: SignedDuration,
-    limits: &Limits<'_>,
-) -> Result<(CommandId, Option<Progress>), Ec2Error> {
-    let mut sendings = 0;
-    let id = loop {
-        sendings += 1;
-        match ec2.send_command(command).await {
-            Ok(id) => break id,
-            Err(err) => {
-                let again = err.kind().passes()
-                    || matches!(err.kind(), ErrorKind::NoAnswer | ErrorKind::Internal);
-                if !again || sendings >= SENDINGS {
-                    return Err(err);
-                }
-            }
-        }
-        (limits.pause)(LOOK_AGAIN).await;
-    };
-    let progress = wait(ec2, &id, &command.instance, longest, limits).await;
-    Ok((id, progress))
-}
-
-/// The end of a command, or how far it is when that takes too long; `None`: nobody tells.
-async fn wait<E: Ec2>(
-    ec2: &E,
-    id: &CommandId,
-    instance: &InstanceId,
-    longest: SignedDuration,
-    limits: &Limits<'_>,
-) -> Option<Progress> {
-    let mut waited = SignedDuration::ZERO;
-    let mut last = None;
-    while waited < longest {
-        match ec2.get_command(id, instance).await {
-            Ok(progress) if progress.status != Status::Running => return Some(progress),
-            Ok(progress) => last = Some(progress),
-            Err(err) if err.kind() == ErrorKind::AccessDenied => return last,
-            Err(_) => {} // it may be too early to ask, or one answer of many is missing
-        }
-        if (limits.out_of_time)() {
-            return last; // no pause is one any more
-        }
-        (limits.pause)(LOOK_AGAIN).await;
-        waited += LOOK_AGAIN;
-    }
-    last
+/// How far a pre-script got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pre {
+    /// To its end, as it should, or there is none.
+    Succeeded,
+    /// To its end: it may have got half-way.
+    Ended,
+    /// Nobody knows: what it does may come after the post-script.
+    MayRunYet,
+    /// Nowhere.
+    DidNotRun,
 }

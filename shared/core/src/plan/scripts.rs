@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::create::scripted::longest;
 use super::create::{SEEN_BY_THEN, Slots};
 use super::rotate::{Draft, Own, Protected};
-use crate::action::{Action, Impossible, Reason, Subject};
+use crate::action::{Action, Hold, Impossible, Reason, Subject};
 use crate::commands::{Command, Errand, Progress, SendCommand, Status, Step, exit_code};
 use crate::ec2::ErrorKind;
 use crate::ids::{InstanceId, SnapshotId};
-use crate::inventory::State;
-use crate::policy::{Handler, Policy, Schedule, Script, SnapshotPolicy, Tags};
+use crate::inventory::{State, Unread};
+use crate::policy::{Handler, Policy, Schedule, Script, SnapshotPolicy, Stages, Tags};
 use crate::schedule::Slot;
 use crate::tags;
 
@@ -37,9 +37,8 @@ pub(super) fn of_slot<'a>(
 }
 
 /// Whether the run that sent this pre-script may still be about to go on.
-pub(super) fn can_be_alive(command: &Command, script: &Script, now: Timestamp) -> bool {
-    command.errand.step == Step::PreScript
-        && now.duration_since(command.requested) < longest(script)
+pub(super) fn can_be_alive(command: &Command, longest: SignedDuration, now: Timestamp) -> bool {
+    command.errand.step == Step::PreScript && now.duration_since(command.requested) < longest
 }
 
 /// When it ended, or at least was asked for.
@@ -71,17 +70,20 @@ pub(super) fn why(command: &Command, success: &str) -> String {
 
 /// The post-scripts that are missing, of disabled policies too: what was begun is ended.
 pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
-    let Ok(commands) = &draft.request.inventory.commands else {
-        return; // told where a creation needs them
-    };
-    let mut documents = BTreeSet::new();
+    // Of one document in several schedules, the one that may take longest.
+    let mut documents: BTreeMap<&String, SignedDuration> = BTreeMap::new();
     for script in details.schedules.iter().filter_map(|it| it.script.as_ref()) {
-        let Handler::Document { name, stages, .. } = &script.handler else {
-            continue;
-        };
-        if !(stages.has_pre() && stages.has_post() && documents.insert(name)) {
-            continue;
+        if let Handler::Document { name, stages: Stages::Both, .. } = &script.handler {
+            let known = documents.entry(name).or_insert(SignedDuration::ZERO);
+            *known = (*known).max(longest(script));
         }
+    }
+    let commands = match &draft.request.inventory.commands {
+        Ok(commands) => commands,
+        Err(unread) if !documents.is_empty() => return not_looked_for(draft, policy, unread),
+        Err(_) => return,
+    };
+    for (name, longest) in documents {
         let mut runs: BTreeMap<(&InstanceId, Slot, u8), Vec<&Command>> = BTreeMap::new();
         let of_document = |it: &&Command| it.errand.policy == policy.name && it.is_of(name);
         for command in commands.iter().filter(of_document) {
@@ -89,7 +91,7 @@ pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
             runs.entry(run).or_default().push(command);
         }
         for ((instance, _, _), run) in runs {
-            if let Some(missing) = missing_post_script(&run, script, draft.request.now) {
+            if let Some(missing) = missing_post_script(&run, longest, draft.request.now) {
                 let is_running = draft.request.inventory.instances.get(instance);
                 if is_running.is_some_and(|it| !it.running) {
                     continue; // it has forgotten what it was asked
@@ -108,6 +110,17 @@ pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
 }
 
+/// Nobody knows whether a post-script is missing, and the slot may be served, so that no creation tells.
+fn not_looked_for(draft: &mut Draft<'_>, policy: &Policy, unread: &Unread) {
+    let without = "whether post-scripts are missing is not known: where a run ended before its own, THE APPLICATION MAY \
+                   STAND STILL";
+    if policy.enabled {
+        return draft.tell_unread(policy, "ListCommandInvocations", unread, without);
+    }
+    let subject = Subject { policy: policy.name.clone(), ..Subject::default() };
+    draft.hold(subject, Hold::Ec2(format!("{}: without it {without}", unread.message)));
+}
+
 struct Missing<'a> {
     /// The pre-script.
     of: &'a Command,
@@ -117,7 +130,7 @@ struct Missing<'a> {
 /// Whether the application may still stand still.
 fn missing_post_script<'a>(
     run: &[&'a Command],
-    script: &Script,
+    longest: SignedDuration,
     now: Timestamp,
 ) -> Option<Missing<'a>> {
     // One that failed may have got half-way.
@@ -129,22 +142,67 @@ fn missing_post_script<'a>(
     let post = posts.filter(|it| it.requested >= of.requested).max_by_key(|it| it.requested);
     let since = tags::instant(of.requested);
     let why = match post {
-        None if can_be_alive(of, script, now) => return None,
+        _ if can_be_alive(of, longest, now) && post.is_none_or(|it| goes_on(&it.progress)) => {
+            return None;
+        }
         None => format!(
             "the run that sent the pre-script at {since}, command {}, ended before the post-script: the application may \
              have stood still since then",
             of.id
         ),
-        Some(post) => match post.progress.status {
-            Status::Running | Status::Success => return None,
-            _ if post.progress.had_nothing_to_do() => return None,
-            _ => format!(
-                "the application may stand still since {since}: {}",
-                why(post, "nothing is wrong with it")
-            ),
-        },
+        Some(post) if post.progress.status == Status::Running => {
+            if now.duration_since(post.requested) < longest {
+                return None;
+            }
+            format!(
+                "the application may stand still since {since}: the post-script at {}, command {}, has not ended yet",
+                tags::instant(post.requested),
+                post.id
+            )
+        }
+        Some(post) if goes_on(&post.progress) => {
+            let surely_ended = surely_ended(of, longest);
+            if post.requested >= surely_ended {
+                return None;
+            }
+            format!(
+                "the application may stand still: the post-script at {}, command {}, may have come before the end of the \
+                 pre-script at {since}, command {}, which is {}",
+                tags::instant(post.requested),
+                post.id,
+                of.id,
+                of.progress.details
+            )
+        }
+        Some(post) => format!(
+            "the application may stand still since {since}: {}",
+            why(post, "nothing is wrong with it")
+        ),
     };
     Some(Missing { of, why })
+}
+
+/// The post-script says that the application goes on.
+fn goes_on(post: &Progress) -> bool {
+    post.status == Status::Success || post.had_nothing_to_do()
+}
+
+/// The clocks of instances and of Systems Manager differ by less.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
+
+/// Within so much less than [`longest`] a run sees the end of its pre-script, or gives it up.
+const NOT_WAITED_FOR: SignedDuration = SignedDuration::from_secs(150);
+
+/// From when on a pre-script does nothing any more, as far as anybody can tell: one whose end the run did not see may
+/// have had its way after a post-script that came right behind it.
+fn surely_ended(pre: &Command, longest: SignedDuration) -> Timestamp {
+    let after = |since: Timestamp, by| since.checked_add(by).unwrap_or(Timestamp::MAX);
+    let is_told = matches!(pre.progress.status, Status::Success | Status::Failed);
+    let lasted = pre.finished.map_or(SignedDuration::ZERO, |at| at.duration_since(pre.requested));
+    if is_told && lasted < longest - NOT_WAITED_FOR {
+        return pre.finished.map_or(pre.requested, |at| after(at, -CLOCKS));
+    }
+    after(pre.requested, longest).max(ended(pre))
 }
 
 /// VSS backups are not waited for: whatever slot they were for, the next run tells what became of them.
@@ -172,6 +230,7 @@ pub(super) fn tell_failed_backups(
                 *newest = command;
             }
         }
+        let last_served = last_served(draft, policy, schedule);
         let slots: BTreeSet<Slot> = newest.values().map(|it| it.errand.slot).collect();
         let is_due = |slot: Slot| schedule.create.due(draft.request.at) == Some(slot);
         let served = Slots::of(draft, policy, &slots).served;
@@ -179,10 +238,17 @@ pub(super) fn tell_failed_backups(
         for (instance, command) in newest {
             let slot = command.errand.slot;
             let is_served = served.contains(&(Protected::Instance(instance), slot, &schedule.name));
+            // Retention may have deleted its set since, or nobody needs it any more.
+            let is_past = last_served.get(instance).is_some_and(|later| *later > slot);
             let is_new = command.progress.status == Status::Success
                 && draft.request.now.duration_since(ended(command)) < SEEN_BY_THEN;
             // Of the slot that is due, the creation decides, and tells.
-            if is_served || is_new || is_due(slot) || command.progress.status == Status::Running {
+            if is_served
+                || is_past
+                || is_new
+                || is_due(slot)
+                || command.progress.status == Status::Running
+            {
                 continue;
             }
             let subject = Subject {
@@ -203,6 +269,27 @@ pub(super) fn tell_failed_backups(
             message,
         }));
     }
+}
+
+/// The latest slot of each instance of which the schedule has snapshots.
+fn last_served(
+    draft: &Draft<'_>,
+    policy: &Policy,
+    schedule: &Schedule,
+) -> BTreeMap<InstanceId, Slot> {
+    let mut last = BTreeMap::new();
+    let is_its = |own: &&Own<'_>| {
+        own.claim.policy == policy.name
+            && own.claim.schedules.contains(&schedule.name)
+            && own.snapshot.state != State::Error
+    };
+    for own in draft.own.iter().filter(is_its) {
+        if let Some(instance) = &own.claim.instance {
+            let slot = last.entry(instance.clone()).or_insert(own.claim.slot);
+            *slot = own.claim.slot.max(*slot);
+        }
+    }
+    last
 }
 
 fn is_vss(script: &Script) -> bool {

@@ -18,6 +18,7 @@ mod never;
 mod protection;
 mod rescue;
 mod retention;
+mod scripts;
 mod servers;
 mod sharing;
 mod support;

@@ -4,6 +4,7 @@ pub(crate) mod attacks;
 pub(crate) mod listing;
 pub(crate) mod queue;
 pub(crate) mod rules;
+pub(crate) mod scripts;
 pub(crate) mod servers;
 pub(crate) mod sets;
 pub(crate) mod storm;

@@ -76,13 +76,15 @@ impl Making<'_> {
         {
             let message = format!(
                 "{}; MaximumRetryCount is {}",
-                why(latest, "no whole set of snapshots is there"),
+                why(latest, "not all of its snapshots are there, or good"),
                 script.retries
             );
             return without(decision, script, request, Obstacle::new(message));
         }
         let reason = match latest {
-            Some(latest) => Reason::ScriptAgain(why(latest, "no whole set of snapshots is there")),
+            Some(latest) => {
+                Reason::ScriptAgain(why(latest, "not all of its snapshots are there, or good"))
+            }
             None => self.reason(),
         };
         let action = match &script.handler {
@@ -139,7 +141,7 @@ impl Making<'_> {
         let now = self.draft.request.now;
         let since = tags::instant(latest.requested);
         match &script.handler {
-            Handler::Document { .. } => can_be_alive(latest, script, now).then(|| {
+            Handler::Document { .. } => can_be_alive(latest, longest(script), now).then(|| {
                 Hold::Script(format!("another run began its {} at {since}", latest.errand.step))
             }),
             Handler::Vss(_) if latest.progress.status == Status::Running => {
