@@ -17,6 +17,7 @@ use snapferry_tests::template::Template;
 use crate::common::{
     MEMBER, age, failed, kms, night, nightly, run, shared, shared_again, vault_policy,
 };
+use crate::instances::scripted;
 use insights::Query;
 
 /// A function, and what the template's logical ids of its resources begin with.
@@ -36,6 +37,10 @@ const COPY: Of = Of {
 };
 /// The only target Region of the vault here.
 const TARGET: Place<'static> = Place { account: VAULT, region: TARGETS[0] };
+
+/// What the template's alarms are called.
+const ALARMS: [&str; 7] =
+    ["Errors", "Failures", "NotAppConsistent", "PostScript", "Silence", "Stale", "Withheld"];
 
 /// What AWS publishes of its own accord: namespace, metric, dimension.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>,
@@ -77,9 +82,7 @@ fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Templat
         names.push((format!("{prefix}Failures.QueueName"), format!("queue of {function}")));
         names.push((format!("{prefix}Fleet"), format!("fleet of {function}")));
         let of_fleet = ["FleetFailed", "FleetTimedOut"];
-        for alarm in
-            ["Errors", "Failures", "Silence", "Stale", "Withheld"].into_iter().chain(of_fleet)
-        {
+        for alarm in ALARMS.into_iter().chain(of_fleet) {
             let alarm = format!("{prefix}{alarm}Alarm");
             names.push((format!("{alarm}.Arn"), format!("arn of {alarm}")));
         }
@@ -111,13 +114,17 @@ fn widgets(body: &Value) -> &[Value] {
 /// A night of successes and one of failures.
 fn rotate(stage: &Stage) -> Result<Lambda> {
     stage.aws.volumes(MEMBER, 2, &json!({"tags": {"Backup": "daily"}}))?;
-    let rotate = stage.function(ROTATE.function, &nightly(&[HOME], &json!({"Count": 1})))?;
+    let (database, scripted) = scripted(stage, &json!({}))?;
+    let volumes = nightly(&[HOME], &json!({"Count": 1}));
+    let rotate = stage.function(ROTATE.function, &json!([volumes, scripted]))?;
     for day in [1, 2] {
         run(stage, &rotate, &night(day))?;
         run(stage, &rotate, &night(day))?;
     }
     let refused = json!({"action": "CreateSnapshot", "times": 1, "code": "UnauthorizedOperation"});
     stage.aws.post("faults", &refused)?;
+    let fails = json!({"scripts": {"post-script": {"exit": 202}}});
+    stage.agent(MEMBER, &database.id, &fails)?;
     failed(&rotate.invoke(&night(3))?, "ActionsFailed");
     Ok(rotate)
 }

@@ -9,14 +9,14 @@ use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::machine::project;
 use snapferry_tests::proof::Proof;
-use snapferry_tests::roles::{SCRIPT_DOCUMENT, VAULT_ROLE, reader, script_documents, vault_role};
+use snapferry_tests::roles::{VAULT_ROLE, reader, script_documents, vault_role};
 use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, TARGETS, VAULT, vault};
 use snapferry_tests::template::POLICIES;
 
 use super::elsewhere::ELSEWHERE;
 use super::{policies, stage};
-use crate::common::{MEMBER, age, for_member, night, of_volumes, run, vault_policy};
-use crate::instances::instance;
+use crate::common::{MEMBER, age, night, of_volumes, run, vault_policy};
+use crate::instances::{instance, scripted};
 
 const UNIT: &str = "ou-ab12-cd34ef56";
 
@@ -192,35 +192,11 @@ fn world(stage: &Stage) -> Result<Vec<Value>> {
     instance(stage, &json!({"Backup": "set"}), &json!([{}, {"tags": {"scratch": "yes"}}]))?;
     let key = stage.key(Place { account: MEMBER.account, region: AWAY })?;
     let mut documents = policies(&key).as_array().cloned().ok_or("no policies")?;
-    documents.push(scripted(stage)?);
-    Ok(documents)
-}
-
-/// An instance whose first pre-script does not end and is cancelled, and whose second one does.
-fn scripted(stage: &Stage) -> Result<Value> {
+    // The first pre-script does not end and is cancelled, the second one does.
     stage.aws.post("config", &json!({"command_timeout_factor": 0.01}))?;
-    let step = json!({
-        "action": "aws:runShellScript", "name": "freeze",
-        "inputs": {"runCommand": [], "timeoutSeconds": "10"},
-    });
-    let parameters = json!({"command": {"type": "String"}, "executionId": {"type": "String"}});
-    let content = json!({"schemaVersion": "2.2", "parameters": parameters, "mainSteps": [step]});
-    stage.document(MEMBER, SCRIPT_DOCUMENT, &content)?;
-    let database = instance(stage, &json!({"Backup": "scripted"}), &json!([]))?;
     let slow = json!({"scripts": {"pre-script": {"seconds": 10, "times": 1}}});
-    stage.agent(MEMBER, &database.id, &slow)?;
-    let script = json!({"ExecutionHandler": SCRIPT_DOCUMENT, "MaximumRetryCount": 1});
-    Ok(for_member(
-        "scripted",
-        &json!({
-            "ResourceTypes": ["INSTANCE"],
-            "TargetTags": [{"Key": "Backup", "Value": "scripted"}],
-            "Schedules": [{
-                "CreateRule": {"CronExpression": "cron(0 2 * * ? *)", "Scripts": [script]},
-                "RetainRule": {"Count": 1},
-            }],
-        }),
-    ))
+    documents.push(scripted(stage, &slow)?.1);
+    Ok(documents)
 }
 
 /// What the vault's function can be asked to do; the copies are under this key.
