@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::machine::Machine;
+use crate::roles::script_documents;
 use crate::stage::{MEMBERS, Stage, VAULT};
 
 const MAIN: &str = "template.yaml";
@@ -60,6 +61,7 @@ impl Deployment {
             ("AWS::AccountId", json!("${aws:PrincipalAccount}")),
             ("SourceAccounts", json!(MEMBERS)),
             ("VaultAccounts", json!([VAULT])),
+            ("ScriptDocumentArns", script_documents()),
         ];
         Ok(Self {
             parameters: Mutex::new(parameters.into()),

@@ -12,6 +12,21 @@ pub const VAULT_ROLE: &str = "copy-shared-snapshots";
 /// The name of the role that reads tags in member accounts, by default.
 pub const READER: &str = "snapferry-source-reader";
 
+/// The document with scripts that tests make in member accounts.
+pub const SCRIPT_DOCUMENT: &str = "freeze-database";
+
+/// `ScriptDocumentArns`: that document of the members, and those of AWS.
+#[must_use]
+pub fn script_documents() -> Value {
+    let own = MEMBERS.map(|it| format!("arn:aws:ssm:*:{it}:document/{SCRIPT_DOCUMENT}"));
+    let of_aws = [
+        "AWSEC2-CreateVssSnapshot",
+        "AWSEC2-VssInstallAndSnapshot",
+        "AWSSystemsManagerSAP-CreateDLMSnapshotForSAPHANA",
+    ];
+    own.into_iter().chain(of_aws.map(|it| format!("arn:aws:ssm:*::document/{it}"))).collect()
+}
+
 /// The role of the vault's function.
 #[must_use]
 pub fn vault_role() -> String {
@@ -104,7 +119,11 @@ impl Stage {
     /// # Errors
     /// When the template cannot be understood.
     pub fn member_policy(&self, account: &str) -> Result<Value> {
-        let parameters = [("AWS::AccountId", json!(account)), ("VaultAccounts", json!([VAULT]))];
+        let parameters = [
+            ("AWS::AccountId", json!(account)),
+            ("VaultAccounts", json!([VAULT])),
+            ("ScriptDocumentArns", script_documents()),
+        ];
         let path = "functions/rotate-snapshots/member-role.yaml";
         self.template(path, &parameters)?.policy("MemberRole")
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::{Place, Snapshot};
+use snapferry_tests::roles::SCRIPT_DOCUMENT;
 use snapferry_tests::stage::{Stage, TARGETS, VAULT};
 
 use crate::common::{
@@ -53,6 +54,34 @@ pub(crate) fn sets(retain: &Value) -> Value {
             }],
         }),
     )
+}
+
+/// An instance with such an agent, a document with scripts, and the policy that runs them around its snapshots.
+pub(crate) fn scripted(stage: &Stage, agent: &Value) -> Result<(Instance, Value)> {
+    let text = json!({"type": "String"});
+    let step = json!({
+        "action": "aws:runShellScript", "name": "freeze",
+        "inputs": {"runCommand": [], "timeoutSeconds": "10"},
+    });
+    let content = json!({
+        "schemaVersion": "2.2", "mainSteps": [step], "parameters": {"command": text, "executionId": text},
+    });
+    stage.document(MEMBER, SCRIPT_DOCUMENT, &content)?;
+    let database = instance(stage, &json!({"Backup": "scripted"}), &json!([]))?;
+    stage.agent(MEMBER, &database.id, agent)?;
+    let script = json!({"ExecutionHandler": SCRIPT_DOCUMENT, "MaximumRetryCount": 1});
+    let policy = for_member(
+        "scripted",
+        &json!({
+            "ResourceTypes": ["INSTANCE"],
+            "TargetTags": [{"Key": "Backup", "Value": "scripted"}],
+            "Schedules": [{
+                "CreateRule": {"CronExpression": "cron(0 2 * * ? *)", "Scripts": [script]},
+                "RetainRule": {"Count": 1},
+            }],
+        }),
+    );
+    Ok((database, policy))
 }
 
 fn ids(snapshots: &[Snapshot]) -> BTreeSet<&str> {

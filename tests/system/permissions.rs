@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
+use snapferry_tests::roles::script_documents;
 use snapferry_tests::stage::{AWAY, ROLE, Stage, TARGETS, VAULT};
 
 use crate::common::{MEMBER, failed, for_member, night, of_volumes, run};
@@ -73,6 +74,32 @@ const NEWER: [&str; 10] = [
     "ec2:LockSnapshot",
     "ec2:ModifySnapshotTier",
 ];
+
+#[test]
+fn without_script_documents_no_role_has_anything_to_do_with_instances() -> Result<()> {
+    let stage = Stage::new("no-scripts")?;
+    for (path, name) in [
+        ("functions/rotate-snapshots/member-role.yaml", "MemberRole"),
+        ("template.yaml", "RotateSnapshotsOwnAccountPolicy"),
+    ] {
+        let about = |documents: Value| -> Result<BTreeSet<String>> {
+            let given = [
+                ("AWS::AccountId", json!(MEMBER.account)),
+                ("VaultAccounts", json!([VAULT])),
+                ("ScriptDocumentArns", documents),
+            ];
+            let policy = stage.template(path, &given)?.policy(name)?;
+            let statements = policy["Statement"].as_array().cloned().unwrap_or_default();
+            let of_systems_manager = statements.into_iter().filter(|it| {
+                it["Action"].to_string().contains("ssm:") || it["Sid"] == "TagScriptResults"
+            });
+            Ok(of_systems_manager.map(|it| it["Sid"].to_string()).collect())
+        };
+        assert_eq!(about(script_documents())?.len(), 4, "{name}");
+        assert_eq!(about(json!(""))?, BTreeSet::new(), "{name}");
+    }
+    Ok(())
+}
 
 #[test]
 fn an_older_role_does_what_it_did_and_says_what_it_may_not() -> Result<()> {

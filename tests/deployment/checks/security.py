@@ -17,6 +17,9 @@ from .cases import Case
 from .report import Report, counted
 from .suppressions import Skip, held_against, origin, skips
 
+# Types of resources for which checkov has no rules.
+NO_RULES = {"AWS::SSM::Document"}
+
 
 def security(cases: list[Case], report: Report, checkov: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +45,8 @@ def security(cases: list[Case], report: Report, checkov: Path, folder: Path) -> 
         skipped = skips(template, "checkov", report)
         held_against(name, failed[name], skipped, report, titles)
         n_checks = passed[name] + len(failed[name])
-        if not n_checks:
+        kinds = {it["Type"] for it in template.data["Resources"].values()}
+        if not n_checks and not kinds <= NO_RULES:
             report.finding(name, "no rule was applied to it")
         report.looked_at(
             name,

@@ -42,6 +42,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("CopySharedSnapshotsScheduleRole/KeepUndelivered", "EventBridge Scheduler sends what failed"),
     ("CopySharedSnapshotsFailuresPolicy/KeepUndelivered", "EventBridge's rules send what failed"),
     ("CopySharedSnapshotsFailuresPolicy/OnlyEncryptedTransport", "SQS asks the queue's policy"),
+    ("InstanceRole/InstancesOnly", "EC2 gives the role to instances"),
     ("EventForwardingRole/RulesOfThisAccount", "EventBridge takes the role"),
     ("EventForwardingRole/PutEventsHere", "EventBridge sends events of other Regions"),
     ("RegionsAdministrationRole/StackSetsOfThisAccount", "StackSets takes the role"),

@@ -9,14 +9,14 @@ use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::machine::project;
 use snapferry_tests::proof::Proof;
-use snapferry_tests::roles::{VAULT_ROLE, reader, vault_role};
+use snapferry_tests::roles::{VAULT_ROLE, reader, script_documents, vault_role};
 use snapferry_tests::stage::{AWAY, EXTERNAL_ID, HOME, MEMBERS, Stage, TARGETS, VAULT, vault};
 use snapferry_tests::template::POLICIES;
 
 use super::elsewhere::ELSEWHERE;
 use super::{policies, stage};
 use crate::common::{MEMBER, age, night, of_volumes, run, vault_policy};
-use crate::instances::instance;
+use crate::instances::{instance, scripted};
 
 const UNIT: &str = "ou-ab12-cd34ef56";
 
@@ -142,7 +142,11 @@ fn in_member_accounts() -> Result<Proof> {
 /// The same policies without `Targets`: the central function acts in its own account, in its own role.
 fn in_its_own_account() -> Result<Proof> {
     let stage = stage("permissions-own-account")?;
-    let own = [("ActInOwnAccount", json!("true")), ("VaultAccounts", json!([VAULT]))];
+    let own = [
+        ("ActInOwnAccount", json!("true")),
+        ("VaultAccounts", json!([VAULT])),
+        ("ScriptDocumentArns", script_documents()),
+    ];
     stage.deployed_with(own.clone());
     let parameters = [own.to_vec(), vec![("AWS::AccountId", json!(MEMBER.account))]].concat();
     let template = stage.template("template.yaml", &parameters)?;
@@ -187,8 +191,12 @@ fn world(stage: &Stage) -> Result<Vec<Value>> {
     }
     instance(stage, &json!({"Backup": "set"}), &json!([{}, {"tags": {"scratch": "yes"}}]))?;
     let key = stage.key(Place { account: MEMBER.account, region: AWAY })?;
-    let documents = policies(&key).as_array().cloned();
-    Ok(documents.ok_or("no policies")?)
+    let mut documents = policies(&key).as_array().cloned().ok_or("no policies")?;
+    // The first pre-script does not end and is cancelled, the second one does.
+    stage.aws.post("config", &json!({"command_timeout_factor": 0.01}))?;
+    let slow = json!({"scripts": {"pre-script": {"seconds": 10, "times": 1}}});
+    documents.push(scripted(stage, &slow)?.1);
+    Ok(documents)
 }
 
 /// What the vault's function can be asked to do; the copies are under this key.

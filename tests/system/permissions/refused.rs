@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
-use snapferry_tests::roles::{READER, VAULT_ROLE, reader, vault_role};
+use snapferry_tests::roles::{
+    READER, SCRIPT_DOCUMENT, VAULT_ROLE, reader, script_documents, vault_role,
+};
 use snapferry_tests::stage::{EXTERNAL_ID, HOME, MEMBERS, ROLE, Stage, VAULT, role_arn, vault};
 use snapferry_tests::template::POLICIES;
 
@@ -76,6 +78,7 @@ impl World {
                 ("PolicyKeyArn", key.clone()),
                 ("SourceAccounts", json!(MEMBERS)),
                 ("VaultAccounts", json!([VAULT])),
+                ("ScriptDocumentArns", script_documents()),
             ]
         };
         let of_member = stage.template("template.yaml", &parameters(MEMBER.account))?;
@@ -247,6 +250,7 @@ fn names(stage: &Stage) -> Result<BTreeMap<&'static str, String>> {
         ("member", MEMBER.account.to_owned()),
         ("secret", EXTERNAL_ID.to_owned()),
         ("volume", volume),
+        ("script", SCRIPT_DOCUMENT.to_owned()),
         ("instance", instance(stage, &json!({}), &json!([]))?.id),
         ("ours", of_ours),
         ("others", snapshot(MEMBER, json!({"Name": "by hand"}))?.1),

@@ -8,16 +8,18 @@ use super::snapshots::{AWAY, HOME, MEMBER, OTHER, VAULT, key};
 use crate::check;
 
 /// The published examples, as they are.
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 11] = [
     include_str!("../../../../events/policies/archive.json"),
     include_str!("../../../../events/policies/daily-count.json"),
     include_str!("../../../../events/policies/default.json"),
     include_str!("../../../../events/policies/instances.json"),
     include_str!("../../../../events/policies/keep-and-lock.json"),
     include_str!("../../../../events/policies/rescue.json"),
+    include_str!("../../../../events/policies/scripts.json"),
     include_str!("../../../../events/policies/until-copied.json"),
     include_str!("../../../../events/policies/vault.json"),
     include_str!("../../../../events/policies/vault-tags.json"),
+    include_str!("../../../../events/policies/vss.json"),
 ];
 
 /// Some documents, read. Those that are invalid are told well.
