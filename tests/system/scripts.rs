@@ -6,7 +6,9 @@ use snapferry_tests::lambda::Lambda;
 use snapferry_tests::local_aws::Snapshot;
 use snapferry_tests::stage::{Stage, VAULT};
 
-use crate::common::{MEMBER, failed, for_member, held, lines, night, only_looked, run, slot};
+use crate::common::{
+    MEMBER, age_commands, failed, for_member, held, lines, night, only_looked, run, slot,
+};
 use crate::instances::{Instance, instance};
 
 mod killed;
@@ -190,6 +192,7 @@ fn a_failed_pre_script_is_tried_again_and_then_done_without() -> Result<()> {
         assert!(tags(&snapshots, "snapferry:app-consistent").iter().all(|it| *it == consistent));
         // The next run of the slot has nothing to add.
         let n = ran.len();
+        age_commands(&stage.aws, 300)?;
         let answer = rotate.invoke(&night(1))?;
         stage.aws.settle()?;
         let (_, message) = answer.error();

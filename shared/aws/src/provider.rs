@@ -241,7 +241,9 @@ impl Ec2Provider for Aws {
             .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .build();
+        let allowance = TokenBucket::builder().throttling_retry_cost(0).build();
         let ssm = aws_sdk_ssm::config::Builder::from(&config)
+            .retry_partition(RetryPartition::custom("commands").token_bucket(allowance).build())
             .retry_classifier(InTime(self.deadline))
             .interceptor(Bounded)
             .build();

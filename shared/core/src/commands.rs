@@ -3,13 +3,13 @@
 //! Systems Manager remembers commands for 30 days: that is the memory by which the next run knows what the last one began
 //! and may not have ended. A command says in its comment what it is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, VolumeId};
 use crate::schedule::Slot;
 
 #[cfg(test)]
@@ -129,6 +129,8 @@ pub struct SendCommand {
     pub instance: InstanceId,
     /// The document's name, or ARN.
     pub document: String,
+    /// The volumes that it makes snapshots of, for the record.
+    pub volumes: BTreeSet<VolumeId>,
     /// The document's parameters, one value each.
     pub parameters: BTreeMap<String, String>,
     /// What it is for: its comment.
@@ -150,6 +152,7 @@ impl SendCommand {
         Self {
             instance: instance.clone(),
             document: document.to_owned(),
+            volumes: BTreeSet::new(),
             parameters,
             errand,
             delivery_seconds,

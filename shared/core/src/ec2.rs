@@ -130,6 +130,8 @@ pub struct CommandFilter {
     pub document: String,
     /// No older ones. Systems Manager forgets them after 30 days.
     pub since: Timestamp,
+    /// Only on this one.
+    pub instance: Option<InstanceId>,
 }
 
 /// `CreateSnapshot`, tags included: no untagged snapshot ever exists.
@@ -175,6 +177,8 @@ pub struct ScriptRun {
     pub slot: Slot,
     /// So many attempts were made before, by other runs.
     pub attempts_before: u8,
+    /// So many may be made, one at the least.
+    pub attempts_left: u8,
 }
 
 /// `LockSnapshot`.

@@ -12,7 +12,7 @@ use crate::action::{Action, Planned, Reason};
 use crate::audit::AuditedPlan;
 use crate::commands::{CommandId, Step};
 use crate::ec2::{Ec2, Ec2Error, ErrorKind};
-use crate::ids::{AccountId, Region, SnapshotId, VolumeId};
+use crate::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::tags;
 
@@ -114,19 +114,27 @@ pub async fn execute<E: Ec2>(
     executed
 }
 
-/// No wave has two creations of the same volume.
+/// No wave has two creations of the same volume, nor scripts or VSS backups on the same instance.
 fn waves(actions: impl Iterator<Item = Planned>) -> Vec<Vec<Planned>> {
     let mut waves = vec![Vec::new()];
-    let mut creations: BTreeMap<VolumeId, usize> = BTreeMap::new();
+    let mut creations: BTreeMap<String, usize> = BTreeMap::new();
     for planned in actions {
-        let volumes: Vec<&VolumeId> = match &planned.action {
-            Action::CreateSnapshot(request) => vec![&request.volume],
-            Action::CreateSnapshots(request) => request.volumes.iter().collect(),
-            _ => Vec::new(),
+        let (volumes, instance): (Vec<&VolumeId>, Option<&InstanceId>) = match &planned.action {
+            Action::CreateSnapshot(request) => (vec![&request.volume], None),
+            Action::CreateSnapshots(request) => {
+                let instance = request.script.is_some().then_some(&request.instance);
+                (request.volumes.iter().collect(), instance)
+            }
+            Action::SendCommand(request) => {
+                (request.volumes.iter().collect(), Some(&request.instance))
+            }
+            _ => (Vec::new(), None),
         };
+        let used = volumes.iter().map(ToString::to_string);
+        let used: Vec<String> = used.chain(instance.map(ToString::to_string)).collect();
         let wave =
-            volumes.iter().filter_map(|id| creations.get(*id)).max().copied().unwrap_or_default();
-        creations.extend(volumes.into_iter().map(|id| (id.clone(), wave + 1)));
+            used.iter().filter_map(|id| creations.get(id)).max().copied().unwrap_or_default();
+        creations.extend(used.into_iter().map(|id| (id, wave + 1)));
         if waves.len() <= wave {
             waves.resize_with(wave + 1, Vec::new);
         }

@@ -179,6 +179,7 @@ impl World {
             sent.scope == *scope
                 && sent.at >= which.since
                 && sent.request.document == which.document
+                && which.instance.as_ref().is_none_or(|it| *it == sent.request.instance)
                 && self.now.duration_since(sent.at) >= SEEN_AFTER
         });
         seen.map(|(id, sent)| Command {

@@ -1,14 +1,16 @@
 //! Systems Manager Run Command.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_ssm::config::Builder as ConfigOverride;
-use aws_sdk_ssm::operation::list_command_invocations::builders::ListCommandInvocationsFluentBuilder;
 use aws_sdk_ssm::operation::send_command::SendCommandError;
 use aws_sdk_ssm::types::{
     CommandFilter as SdkFilter, CommandFilterKey, CommandInvocation, CommandInvocationStatus,
     CommandPlugin, InstanceInformationStringFilter,
 };
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 use jiff::Timestamp;
 use snapferry_core::commands::{
     Command, CommandId, Errand, Managed, Progress, SendCommand, Status, Step,
@@ -31,7 +33,7 @@ const PAGE: i32 = 50;
 const FILTER_VALUES: usize = 100;
 
 /// So much of what a script wrote is enough to know what went wrong.
-const OUTPUT_CHARS: usize = 500;
+const OUTPUT_CHARS: usize = 200;
 
 impl AwsEc2 {
     pub(super) async fn instance_information(
@@ -94,9 +96,20 @@ impl AwsEc2 {
         if !which.document.contains(':') {
             call = call.filters(filter(CommandFilterKey::DocumentName, &which.document)?);
         }
-        let found = self.invocations(call).await?;
-        let ours = found.iter().map(command).collect::<Result<Vec<_>, _>>()?;
-        Ok(ours.into_iter().flatten().filter(|it| it.is_of(&which.document)).collect())
+        if let Some(instance) = &which.instance {
+            call = call.instance_id(instance.as_str());
+        }
+        let call = call.into_paginator().page_size(PAGE).stop_on_duplicate_token(false);
+        let (mut read, mut pages) = (call.send(), Pages::default());
+        let mut ours = Vec::new();
+        while let Some(page) = self.deadline.answer(LIST, read.try_next()).await? {
+            pages.turn(LIST, page.next_token())?;
+            // There may be very many, of which few are ours.
+            for found in convert::list(LIST, "CommandInvocations", page.command_invocations)? {
+                ours.extend(command(&found)?.filter(|it| it.is_of(&which.document)));
+            }
+        }
+        Ok(ours)
     }
 
     pub(super) async fn progress(
@@ -104,8 +117,21 @@ impl AwsEc2 {
         command: &CommandId,
         instance: &InstanceId,
     ) -> Result<Progress, Ec2Error> {
-        let call = self.ssm.list_command_invocations().command_id(&command.0).details(true);
-        let found = self.invocations(call.instance_id(instance.as_str())).await?;
+        let call = self
+            .ssm
+            .list_command_invocations()
+            .command_id(&command.0)
+            .instance_id(instance.as_str())
+            .details(true)
+            .customize()
+            // Whoever waits looks again anyway.
+            .config_override(
+                ConfigOverride::default()
+                    .retry_config(RetryConfig::disabled())
+                    .timeout_config(look_time_outs()),
+            );
+        let answer = self.deadline.answer(LIST, call.send()).await?;
+        let found = convert::list(LIST, "CommandInvocations", answer.command_invocations)?;
         // Right after it was sent, nothing is listed.
         found.first().map(progress_of).ok_or_else(|| Ec2Error::Refused {
             operation: LIST,
@@ -114,20 +140,6 @@ impl AwsEc2 {
             message: format!("command {command} is not known on {instance} yet"),
             request_id: "none".to_owned(),
         })
-    }
-
-    async fn invocations(
-        &self,
-        call: ListCommandInvocationsFluentBuilder,
-    ) -> Result<Vec<CommandInvocation>, Ec2Error> {
-        let call = call.into_paginator().page_size(PAGE).stop_on_duplicate_token(false);
-        let (mut read, mut pages) = (call.send(), Pages::default());
-        let mut found = Vec::new();
-        while let Some(page) = self.deadline.answer(LIST, read.try_next()).await? {
-            pages.turn(LIST, page.next_token())?;
-            found.extend(convert::list(LIST, "CommandInvocations", page.command_invocations)?);
-        }
-        Ok(found)
     }
 
     pub(super) async fn send(&self, request: &SendCommand) -> Result<CommandId, Ec2Error> {
@@ -158,6 +170,11 @@ impl AwsEc2 {
         let call = self.ssm.cancel_command().command_id(&command.0);
         self.deadline.answer("CancelCommand", call.send()).await.map(|_| ())
     }
+}
+
+/// Of one look among many.
+fn look_time_outs() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build()
 }
 
 const LIST: &str = "ListCommandInvocations";
@@ -196,7 +213,11 @@ fn progress_of(found: &CommandInvocation) -> Progress {
     let is_skipped = |it: &CommandPlugin| it.output().is_some_and(|it| it.starts_with(SKIPPED));
     let all_skipped = !plugins.is_empty() && plugins.iter().all(is_skipped);
     Progress {
-        status: if all_skipped { Status::NeverRan } else { status(details) },
+        status: if all_skipped && status(details) == Status::Success {
+            Status::NeverRan
+        } else {
+            status(details)
+        },
         details: details.to_owned(),
         // -1: it has not begun, or did not say
         // (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html).

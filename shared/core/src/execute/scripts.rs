@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::{Executed, Limits, OUT_OF_TIME, Outcome, outcome};
 use crate::action::{Action, Planned, Reason};
-use crate::commands::{CommandId, Errand, Progress, SendCommand, Status, Step};
+use crate::commands::{Command, CommandId, Errand, Progress, SendCommand, Status, Step};
 use crate::ec2::{CommandFilter, CreateSnapshots, Ec2, Ec2Error, ScriptRun};
 use crate::ids::SnapshotId;
 use crate::plan::scripts::ending;
@@ -30,6 +30,9 @@ const CREATION: SignedDuration = SignedDuration::from_mins(1);
 
 /// So often a pre-script of which nobody said whether it was sent is looked for: it is listed a little later.
 const LOOKS: usize = 5;
+
+/// Exit code of a pre-script: somebody else's, which has no post-script yet.
+const STOOD_STILL: i32 = 204;
 
 /// One creation of a set, with what it needs to know again and again.
 struct Around<'a, E> {
@@ -77,8 +80,8 @@ pub(super) async fn create<E: Ec2>(
 impl<E: Ec2> Around<'_, E> {
     async fn attempts(&self, before: u8) -> Vec<Executed> {
         let mut lines = Vec::new();
-        let most = before.saturating_add(1).saturating_add(self.script.retries);
-        let last = if self.stages.has_pre() { most } else { before.saturating_add(1) };
+        let left = if self.stages.has_pre() { self.run.attempts_left.max(1) } else { 1 };
+        let last = before.saturating_add(left);
         let mut failure = None;
         for attempt in before.saturating_add(1)..=last.min(9) {
             let (left, needed) = ((self.limits.time_left)(), self.needs());
@@ -95,18 +98,32 @@ impl<E: Ec2> Around<'_, E> {
             if let Some(Failed { line, .. }) = failure.take() {
                 lines.push(line);
             }
+            if let Some(other) = self.other_run(attempt).await {
+                lines.push(self.made(self.request.clone(), Outcome::Held(other)));
+                return lines;
+            }
             match self.pre_script(attempt).await {
                 Ok(line) => {
                     lines.extend(line);
                     lines.extend(self.snapshots(attempt).await);
                     return lines;
                 }
+                Err(Failed { error, pre: Pre::DidNotRun, .. }) if error.kind().passes() => {
+                    let why = error.to_string();
+                    lines.push(self.made(self.request.clone(), Outcome::Deferred(why)));
+                    return lines;
+                }
                 Err(failed) => {
-                    if failed.pre != Pre::DidNotRun && self.stages.has_post() {
+                    let ends_it = matches!(failed.pre, Pre::Ended | Pre::MayRunYet);
+                    if ends_it && self.stages.has_post() {
                         let (line, _) = self.post_script(attempt, failed.pre).await;
                         lines.push(line);
                     }
+                    let is_others = failed.pre == Pre::FoundItStill;
                     failure = Some(failed);
+                    if is_others {
+                        break;
+                    }
                 }
             }
         }
@@ -116,6 +133,27 @@ impl<E: Ec2> Around<'_, E> {
         }
         lines.push(self.without(ended).await);
         lines
+    }
+
+    /// Whether another run has begun this one since the plan was made, which may be minutes ago.
+    async fn other_run(&self, attempt: u8) -> Option<String> {
+        let ScriptRun { policy, slot, .. } = self.run;
+        let filter = CommandFilter {
+            document: self.document.to_owned(),
+            since: slot.timestamp(),
+            instance: Some(self.request.instance.clone()),
+        };
+        // What cannot be looked at was looked at when the plan was made.
+        let known = self.ec2.list_commands(&filter).await.unwrap_or_default();
+        let is_other = |it: &&Command| {
+            it.errand.step == Step::PreScript
+                && it.errand.policy == *policy
+                && it.errand.slot == *slot
+                && it.errand.attempt >= attempt
+        };
+        let other = known.iter().find(is_other)?;
+        let since = tags::instant(other.requested);
+        Some(format!("another run began its pre-script at {since}, command {}", other.id))
     }
 
     /// The longest that one attempt may take, but for further post-scripts.
@@ -185,7 +223,9 @@ impl<E: Ec2> Around<'_, E> {
                     _ => "failed".to_owned(),
                 };
                 let text = progress.as_ref().map_or_else(|| "Unknown".to_owned(), ending);
+                let code = progress.as_ref().and_then(|it| it.response_code);
                 let pre = match ran {
+                    Some(Status::Failed) if code == Some(STOOD_STILL) => Pre::FoundItStill,
                     Some(Status::NeverRan) => Pre::DidNotRun,
                     Some(Status::Failed | Status::Success) => Pre::Ended,
                     None | Some(Status::Running | Status::Unclear) => Pre::MayRunYet,
@@ -206,10 +246,9 @@ impl<E: Ec2> Around<'_, E> {
         let filter = CommandFilter {
             document: command.document.clone(),
             since: command.errand.slot.timestamp(),
+            instance: Some(command.instance.clone()),
         };
-        let is_it = |it: &crate::commands::Command| {
-            it.instance == command.instance && it.errand == command.errand
-        };
+        let is_it = |it: &Command| it.errand == command.errand;
         for _ in 0..LOOKS {
             let known = self.ec2.list_commands(&filter).await.unwrap_or_default();
             if let Some(found) = known.into_iter().find(is_it) {
@@ -342,4 +381,7 @@ enum Pre {
     MayRunYet,
     /// Nowhere.
     DidNotRun,
+    /// To its end at once, as the application stood still already: a run that is alive sends the post-script of it, and of
+    /// one that is not the next run does.
+    FoundItStill,
 }

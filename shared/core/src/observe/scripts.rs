@@ -14,8 +14,8 @@ use crate::policy::{Policy, Schedule, SnapshotPolicy};
 /// ([Quotas](https://docs.aws.amazon.com/general/latest/gr/ssm.html)).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// However often a schedule comes round, a run that takes its time is not forgotten.
-const AT_LEAST: SignedDuration = SignedDuration::from_hours(2);
+/// However often a schedule comes round, what is left by a run is found, though the next may be hours later.
+const AT_LEAST: SignedDuration = SignedDuration::from_hours(6);
 
 type Scripted<'a> = Vec<(&'a Policy, &'a SnapshotPolicy)>;
 
@@ -41,7 +41,7 @@ pub(super) async fn commands<E: Ec2>(
     }
     let mut commands = Vec::new();
     for (document, since) in documents {
-        let filter = CommandFilter { document: document.to_owned(), since };
+        let filter = CommandFilter { document: document.to_owned(), since, instance: None };
         let found = ec2.list_commands(&filter).await;
         commands.extend(found.map_err(|err| Unread::from(&err))?);
     }

@@ -21,7 +21,8 @@ pub(super) mod scripted;
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
     let mut due: BTreeMap<Slot, Vec<&Schedule>> = BTreeMap::new();
     for schedule in &details.schedules {
-        if let Some(slot) = schedule.create.due(draft.request.at) {
+        let slot = schedule.create.due(draft.request.at);
+        if let Some(slot) = slot.or_else(|| scripted::begun_in_time(draft, policy, schedule)) {
             due.entry(slot).or_default().push(schedule);
         }
     }
@@ -48,7 +49,11 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
                 let failed = world.failed.get(&(target, *slot)).copied();
                 // What is not made in the same way is not made together.
                 let mut alike: BTreeMap<Option<&Script>, Vec<&Schedule>> = BTreeMap::new();
-                for schedule in lacking(target) {
+                let may_yet = |it: &&Schedule| {
+                    it.create.due(view.request.at) == Some(*slot)
+                        || scripted::has_begun(view, policy, it, *slot, Some(&instance.id))
+                };
+                for schedule in lacking(target).into_iter().filter(may_yet) {
                     alike.entry(schedule.script.as_ref()).or_default().push(schedule);
                 }
                 for (script, schedules) in alike {

@@ -286,7 +286,8 @@ impl<'a> Draft<'a> {
         let volumes: Vec<VolumeId> = match &action {
             Action::CreateSnapshot(request) => vec![request.volume.clone()],
             Action::CreateSnapshots(request) => request.volumes.iter().cloned().collect(),
-            _ => Vec::new(), // of a VSS backup the components say what became of it
+            Action::SendCommand(request) => request.volumes.iter().cloned().collect(),
+            _ => Vec::new(),
         };
         let most = |id: &VolumeId| {
             let volume = self.request.inventory.volumes.get(id);

@@ -41,9 +41,9 @@ pub(super) fn can_be_alive(command: &Command, longest: SignedDuration, now: Time
     command.errand.step == Step::PreScript && now.duration_since(command.requested) < longest
 }
 
-/// When it ended, or at least was asked for.
-pub(super) fn ended(command: &Command) -> Timestamp {
-    command.finished.unwrap_or(command.requested)
+/// When it ended, or at least was asked for. The instance tells, whose clock may be wrong.
+pub(super) fn ended(command: &Command, now: Timestamp) -> Timestamp {
+    command.finished.map_or(command.requested, |at| at.min(now).max(command.requested))
 }
 
 /// What became of it, for people; `success` is what is wrong with it, though it says that it succeeded.
@@ -62,7 +62,7 @@ pub(super) fn why(command: &Command, success: &str) -> String {
         let meaning = exit_code(code).map(|it| format!(" ({it})")).unwrap_or_default();
         text = format!("{text}, exit code {code}{meaning}");
     }
-    if !progress.output.is_empty() {
+    if progress.status != Status::Success && !progress.output.is_empty() {
         text = format!("{text}: {}", crate::chain::one_line(&progress.output));
     }
     text
@@ -96,6 +96,10 @@ pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
                 if is_running.is_some_and(|it| !it.running) {
                     continue; // it has forgotten what it was asked
                 }
+                let errand = &missing.of.errand;
+                if is_at_it(commands, instance, errand, longest, draft.request.now) {
+                    continue; // whoever it is sends the post-script, and the next run looks again
+                }
                 let errand = Errand { step: Step::PostScript, ..missing.of.errand.clone() };
                 let subject = Subject {
                     policy: policy.name.clone(),
@@ -110,6 +114,26 @@ pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     }
 }
 
+/// Whether a run may be alive that has begun something else on the instance.
+fn is_at_it(
+    commands: &[Command],
+    instance: &InstanceId,
+    errand: &Errand,
+    longest: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let of_it = || commands.iter().filter(|it| it.instance == *instance);
+    let is_other =
+        |a: &Errand, b: &Errand| (&a.policy, a.slot, a.attempt) != (&b.policy, b.slot, b.attempt);
+    let others = of_it().filter(|it| is_other(&it.errand, errand));
+    others.filter(|it| can_be_alive(it, longest, now)).any(|pre| {
+        let is_its_post = |it: &&Command| {
+            it.errand.step == Step::PostScript && !is_other(&it.errand, &pre.errand)
+        };
+        !of_it().filter(is_its_post).any(|post| goes_on(&post.progress))
+    })
+}
+
 /// Nobody knows whether a post-script is missing, and the slot may be served, so that no creation tells.
 fn not_looked_for(draft: &mut Draft<'_>, policy: &Policy, unread: &Unread) {
     let without = "whether post-scripts are missing is not known: where a run ended before its own, THE APPLICATION MAY \
@@ -122,7 +146,7 @@ fn not_looked_for(draft: &mut Draft<'_>, policy: &Policy, unread: &Unread) {
 }
 
 struct Missing<'a> {
-    /// The pre-script.
+    /// The pre-script, or the last post-script of one that is not remembered any more.
     of: &'a Command,
     why: String,
 }
@@ -137,8 +161,18 @@ fn missing_post_script<'a>(
     let may_stand_still = |it: &&&Command| {
         it.errand.step == Step::PreScript && it.progress.status != Status::NeverRan
     };
-    let of = run.iter().filter(may_stand_still).max_by_key(|it| it.requested)?;
     let posts = run.iter().filter(|it| it.errand.step == Step::PostScript);
+    let Some(of) = run.iter().filter(may_stand_still).max_by_key(|it| it.requested) else {
+        let has_pre = run.iter().any(|it| it.errand.step == Step::PreScript);
+        let last = posts.max_by_key(|it| it.requested).filter(|_| !has_pre)?;
+        let is_done = goes_on(&last.progress);
+        let is_new = now.duration_since(last.requested) < longest;
+        if is_done || (last.progress.status == Status::Running && is_new) {
+            return None;
+        }
+        let why = why(last, "nothing is wrong with it");
+        return Some(Missing { of: last, why: format!("the application may stand still: {why}") });
+    };
     let post = posts.filter(|it| it.requested >= of.requested).max_by_key(|it| it.requested);
     let since = tags::instant(of.requested);
     let why = match post {
@@ -161,7 +195,7 @@ fn missing_post_script<'a>(
             )
         }
         Some(post) if goes_on(&post.progress) => {
-            let surely_ended = surely_ended(of, longest);
+            let surely_ended = surely_ended(of, longest, now);
             if post.requested >= surely_ended {
                 return None;
             }
@@ -195,14 +229,14 @@ const NOT_WAITED_FOR: SignedDuration = SignedDuration::from_secs(150);
 
 /// From when on a pre-script does nothing any more, as far as anybody can tell: one whose end the run did not see may
 /// have had its way after a post-script that came right behind it.
-fn surely_ended(pre: &Command, longest: SignedDuration) -> Timestamp {
+fn surely_ended(pre: &Command, longest: SignedDuration, now: Timestamp) -> Timestamp {
     let after = |since: Timestamp, by| since.checked_add(by).unwrap_or(Timestamp::MAX);
     let is_told = matches!(pre.progress.status, Status::Success | Status::Failed);
     let lasted = pre.finished.map_or(SignedDuration::ZERO, |at| at.duration_since(pre.requested));
     if is_told && lasted < longest - NOT_WAITED_FOR {
         return pre.finished.map_or(pre.requested, |at| after(at, -CLOCKS));
     }
-    after(pre.requested, longest).max(ended(pre))
+    after(pre.requested, longest).max(ended(pre, now))
 }
 
 /// VSS backups are not waited for: whatever slot they were for, the next run tells what became of them.
@@ -219,6 +253,14 @@ pub(super) fn tell_failed_backups(
             continue;
         };
         let mut newest: BTreeMap<&InstanceId, &Command> = BTreeMap::new();
+        let at = draft.request.at;
+        // Of the latest slot the creation decides, and tells; of the one before, the runs of this one tell.
+        let Some(due) = schedule.create.due(at) else {
+            continue;
+        };
+        let is_before = |slot: Slot| {
+            slot < due && schedule.create.latest(slot.timestamp()) == Some(slot.timestamp())
+        };
         let is_its = |it: &&Command| {
             it.errand.policy == policy.name
                 && it.errand.step == Step::VssBackup
@@ -232,7 +274,6 @@ pub(super) fn tell_failed_backups(
         }
         let last_served = last_served(draft, policy, schedule);
         let slots: BTreeSet<Slot> = newest.values().map(|it| it.errand.slot).collect();
-        let is_due = |slot: Slot| schedule.create.due(draft.request.at) == Some(slot);
         let served = Slots::of(draft, policy, &slots).served;
         let mut told = Vec::new();
         for (instance, command) in newest {
@@ -241,12 +282,19 @@ pub(super) fn tell_failed_backups(
             // Retention may have deleted its set since, or nobody needs it any more.
             let is_past = last_served.get(instance).is_some_and(|later| *later > slot);
             let is_new = command.progress.status == Status::Success
-                && draft.request.now.duration_since(ended(command)) < SEEN_BY_THEN;
-            // Of the slot that is due, the creation decides, and tells.
+                && draft.request.now.duration_since(ended(command, draft.request.now))
+                    < SEEN_BY_THEN;
+            let is_gone = !draft.request.inventory.instances.contains_key(instance);
+            let has_expired = schedule
+                .retain
+                .age
+                .is_some_and(|age| age.after(slot.timestamp()) <= draft.request.now);
             if is_served
                 || is_past
                 || is_new
-                || is_due(slot)
+                || is_gone
+                || has_expired
+                || !is_before(slot)
                 || command.progress.status == Status::Running
             {
                 continue;

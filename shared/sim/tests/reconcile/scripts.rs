@@ -42,7 +42,7 @@ fn the_snapshots_begin_while_the_application_stands_still() {
     });
     let sent = sim.commands();
     let [before, after] = [&sent[0], &sent[1]];
-    let set = of_instance(&sim, &server.id).remove(FIRST).unwrap();
+    let first = of_instance(&sim, &server.id).remove(FIRST).unwrap();
     assert_eq!(set.len(), 3);
     for record in &set {
         let start = record.snapshot.start_time;

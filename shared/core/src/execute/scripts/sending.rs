@@ -7,11 +7,18 @@ use crate::commands::{CommandId, Progress, SendCommand, Status};
 use crate::ec2::{CommandFailed, Ec2, Ec2Error, ErrorKind};
 use crate::ids::InstanceId;
 
-/// Between two looks at a command.
+/// Between two looks at a command, at first.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
+/// Between two looks, in the end: what stands still stands still for so much longer, and Systems Manager answers not much
+/// more often than this when twenty scripts run at once.
+const LOOK_SELDOM: SignedDuration = SignedDuration::from_secs(2);
+
 /// So often a post-script is sent where sending it fails: it is the same whether it runs once or twice.
-const SENDINGS: usize = 3;
+const SENDINGS: usize = 8;
+
+/// Between the last two of them.
+const SEND_SELDOM: SignedDuration = SignedDuration::from_secs(15);
 
 /// Sends the post-script of a run that did not, and waits for its end.
 pub(in crate::execute) async fn post_script<E: Ec2>(
@@ -76,7 +83,7 @@ pub(super) async fn send_until_taken<E: Ec2>(
     longest: SignedDuration,
     limits: &Limits<'_>,
 ) -> Result<(CommandId, Option<Progress>), Ec2Error> {
-    let mut sendings = 0;
+    let (mut sendings, mut pause) = (0, LOOK_AGAIN);
     let id = loop {
         sendings += 1;
         match ec2.send_command(command).await {
@@ -84,12 +91,13 @@ pub(super) async fn send_until_taken<E: Ec2>(
             Err(err) => {
                 let again = err.kind().passes()
                     || matches!(err.kind(), ErrorKind::NoAnswer | ErrorKind::Internal);
-                if !again || sendings >= SENDINGS {
+                if !again || sendings >= SENDINGS || (limits.out_of_time)() {
                     return Err(err);
                 }
             }
         }
-        (limits.pause)(LOOK_AGAIN).await;
+        (limits.pause)(pause).await;
+        pause = (pause * 2).min(SEND_SELDOM);
     };
     let progress = wait(ec2, &id, &command.instance, longest, limits).await;
     Ok((id, progress))
@@ -103,9 +111,11 @@ pub(super) async fn wait<E: Ec2>(
     longest: SignedDuration,
     limits: &Limits<'_>,
 ) -> Option<Progress> {
-    let mut waited = SignedDuration::ZERO;
+    // A look may take its time, too.
+    let began = (limits.time_left)();
+    let (mut waited, mut pause) = (SignedDuration::ZERO, LOOK_AGAIN);
     let mut last = None;
-    while waited < longest {
+    while waited.max(began - (limits.time_left)()) < longest {
         match ec2.get_command(id, instance).await {
             Ok(progress) if progress.status != Status::Running => return Some(progress),
             Ok(progress) => last = Some(progress),
@@ -115,8 +125,9 @@ pub(super) async fn wait<E: Ec2>(
         if (limits.out_of_time)() {
             return last; // no pause is one any more
         }
-        (limits.pause)(LOOK_AGAIN).await;
-        waited += LOOK_AGAIN;
+        (limits.pause)(pause).await;
+        waited += pause;
+        pause = LOOK_SELDOM;
     }
     last
 }

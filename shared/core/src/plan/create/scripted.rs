@@ -9,9 +9,12 @@ use crate::action::{Action, Hold, Reason};
 use crate::commands::{Command, Errand, SendCommand, Status, Step};
 use crate::description;
 use crate::ec2::{CreateSnapshots, ErrorKind, ScriptRun};
+use crate::ids::InstanceId;
 use crate::inventory::Instance;
+use crate::plan::rotate::Draft;
 use crate::plan::scripts::{can_be_alive, ended, of_slot, why};
-use crate::policy::{Handler, Script, Tags, VssDocument};
+use crate::policy::{Handler, Policy, Schedule, Script, Tags, VssDocument};
+use crate::schedule::Slot;
 use crate::tags::{self, Claim};
 
 /// Why a set cannot be application-consistent.
@@ -81,6 +84,8 @@ impl Making<'_> {
             );
             return without(decision, script, request, Obstacle::new(message));
         }
+        let left = usize::from(script.retries) + 1 - failed.min(usize::from(script.retries));
+        let left = u8::try_from(left).unwrap_or(1);
         let reason = match latest {
             Some(latest) => {
                 Reason::ScriptAgain(why(latest, "not all of its snapshots are there, or good"))
@@ -94,6 +99,7 @@ impl Making<'_> {
                     policy: self.policy.name.clone(),
                     slot: self.slot,
                     attempts_before: attempts,
+                    attempts_left: left,
                 });
                 Action::CreateSnapshots(CreateSnapshots { script, ..request })
             }
@@ -151,7 +157,7 @@ impl Making<'_> {
                 )))
             }
             Handler::Vss(_) if latest.progress.status == Status::Success => {
-                let is_new = now.duration_since(ended(latest)) < SEEN_BY_THEN;
+                let is_new = now.duration_since(ended(latest, now)) < SEEN_BY_THEN;
                 is_new.then(|| {
                     Hold::Script(format!(
                         "the VSS backup of {since}, command {}, has ended, and its snapshots are not seen yet",
@@ -273,6 +279,7 @@ fn vss(
     SendCommand {
         instance: instance.id.clone(),
         document: document.name().to_owned(),
+        volumes: request.volumes,
         parameters,
         errand,
         delivery_seconds: DELIVERY_SECONDS,
@@ -286,6 +293,42 @@ const DELIVERY_SECONDS: u16 = 600;
 fn in_one_text(tags: &Tags) -> String {
     let one = |(key, value): (&String, &String)| format!("Key={key},Value={value}");
     tags.iter().map(one).collect::<Vec<_>>().join(";")
+}
+
+/// So long after the start window what was begun within it may be tried again, or done without.
+const TO_THE_END: SignedDuration = SignedDuration::from_hours(6);
+
+/// The latest slot, whose start window is over, where something was begun within it.
+pub(super) fn begun_in_time(
+    draft: &Draft<'_>,
+    policy: &Policy,
+    schedule: &Schedule,
+) -> Option<Slot> {
+    let at = draft.request.at;
+    let latest = schedule.create.latest(at)?;
+    let window = SignedDuration::from_mins(schedule.create.start_window_minutes?.into());
+    let is_near = at.duration_since(latest) <= window + TO_THE_END;
+    let slot = Slot::new(latest);
+    (is_near && has_begun(draft, policy, schedule, slot, None)).then_some(slot)
+}
+
+/// Whether a command for this slot was sent, to this instance or to any.
+pub(super) fn has_begun(
+    draft: &Draft<'_>,
+    policy: &Policy,
+    schedule: &Schedule,
+    slot: Slot,
+    instance: Option<&InstanceId>,
+) -> bool {
+    let (Some(script), Ok(known)) = (&schedule.script, &draft.request.inventory.commands) else {
+        return false;
+    };
+    known.iter().any(|it| {
+        it.errand.policy == policy.name
+            && it.errand.slot == slot
+            && it.is_of(script.document())
+            && instance.is_none_or(|id| it.instance == *id)
+    })
 }
 
 /// How long a run may be about one creation with these scripts, from the pre-script's request to the post-script's.

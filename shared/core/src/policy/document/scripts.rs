@@ -139,6 +139,9 @@ fn document(object: &mut Object<'_>) -> Option<()> {
 /// Of our own on a snapshot, beside those of any set: script, execution-id, pre-script, post-script, app-consistent.
 const OUR_TAGS: usize = 5;
 
+/// With VSS: script, execution-id, app-consistent, and four of its own.
+const VSS_TAGS: usize = 7;
+
 /// What VSS backups set themselves: naming one of them is an error of theirs
 /// ([VSS parameters](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-vss-snapshots-ssm.html)).
 const OF_VSS: [&str; 3] = ["Device", "AppConsistent", "AwsVssConfig"];
@@ -154,7 +157,8 @@ pub(super) fn check_tags(
     };
     let lists = ["TagsToAdd", "VariableTags"].map(|name| object.get(name));
     let tags: Vec<Node<'_>> = lists.into_iter().flatten().flat_map(|it| it.elements()).collect();
-    let max = 50 - ours - OUR_TAGS;
+    let is_vss = matches!(script.handler, Handler::Vss(_));
+    let max = 50 - ours - if is_vss { VSS_TAGS } else { OUR_TAGS };
     if tags.len() > max {
         return object.node().fail(format_args!(
             "want at most {max} tags in TagsToAdd and VariableTags beside Scripts (EC2 takes 50), found {}",
@@ -162,7 +166,7 @@ pub(super) fn check_tags(
         ));
     }
     let mut fit = Some(());
-    if matches!(script.handler, Handler::Vss(_)) {
+    if is_vss {
         for tag in &tags {
             fit = fit.and(vss_tag(tag));
         }
