@@ -102,6 +102,8 @@ def deploy(url: str, body: Json) -> Json:
     resources = formation.describe_stack_resources(StackName=name)["StackResources"]
     for role in (it["PhysicalResourceId"] for it in resources if it["ResourceType"] == "AWS::IAM::Role"):
         mirror(client(url, "iam", account), client(Handler.aws, "iam", account), account, role)
+    for vault in (it for it in resources if it["ResourceType"] == "AWS::Backup::BackupVault"):
+        mirror_vault(client(Handler.aws, "backup", account, region), vault["PhysicalResourceId"])
     events = formation.describe_stack_events(StackName=name)["StackEvents"]
     return {
         "status": stack["StackStatus"],
@@ -134,7 +136,8 @@ def mirror(here: Any, there: Any, account: str, name: str) -> None:
     trust = here.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     for statement in trust["Statement"]:
         if "Service" in statement["Principal"]:
-            statement["Principal"] = {"AWS": account}  # its root stands for Lambda
+            statement["Principal"] = {"AWS": account}  # its root stands for the service
+            statement.pop("Condition", None)  # of what the service says of itself
     try:
         there.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     except there.exceptions.EntityAlreadyExistsException:
@@ -145,6 +148,12 @@ def mirror(here: Any, there: Any, account: str, name: str) -> None:
     for policy in wanted:
         document = here.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
         there.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+
+def mirror_vault(there: Any, name: str) -> None:
+    """Makes a backup vault in the local AWS, where the jobs are."""
+    if all(vault["BackupVaultName"] != name for vault in there.list_backup_vaults()["BackupVaultList"]):
+        there.create_backup_vault(BackupVaultName=name)
 
 
 class Handler(BaseHTTPRequestHandler):
