@@ -1,0 +1,1 @@
+//! Commands before and after a backup.
