@@ -29,7 +29,9 @@ from . import (
     sharing,
     snapshots,
     sts,
+    systems_manager,
     tiers,
+    vss,
     wire,
 )
 from .calls import FAULTS, LOG, Call, Request, Response, read, wait
@@ -64,6 +66,7 @@ def install() -> None:
     motos.install()
     for module in (backup, events, images, instances, keys, lambdas, organizations, snapshots):
         module.install()
+    vss.handle = handle
 
 
 def handle(request: Request) -> Response:
@@ -177,6 +180,8 @@ def answer_of(call: Call, request: Request, caller: Caller) -> Response:
             return Response(*EC2[call.action](caller, call.region, Params(call.params)))
         if call.service == "sts" and call.action in sts.ACTIONS:
             return Response(*sts.ACTIONS[call.action](caller, Params(call.params)))
+        if call.service == "ssm" and call.action in systems_manager.ACTIONS:
+            return Response(*systems_manager.answer(caller, call.region, call.action, call.params))
         if call.service == "lambda" and call.action == "Invoke":
             return lambdas.invoke(request)
         return serve_with_moto(call, request)

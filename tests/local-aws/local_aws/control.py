@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import backup, organizations, outside, wire
+from . import backup, commands, organizations, outside, wire
 from .calls import FAULTS, LOG, Request, Response
 from .errors import AwsError
 from .events import HISTORY, emit
@@ -59,6 +59,7 @@ def forget_everything(body: Body, query: dict[str, str]) -> Body:
         HISTORY.clear()
         backup.forget()
         organizations.forget()
+        commands.forget()
     return {}
 
 
@@ -241,6 +242,10 @@ ROUTES: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
     ("GET", "snapshots"): outside.get_snapshots,
     ("GET", "volumes"): outside.get_volumes,
     ("GET", "instances"): outside.get_instances,
+    ("GET", "agents"): outside.get_agents,
+    ("POST", "agents"): outside.set_agent,
+    ("PUT", "agents"): outside.set_agent,
+    ("DELETE", "agents"): outside.remove_agents,
     ("GET", "restores"): outside.get_restores,
     ("POST", "snapshot"): outside.set_snapshot,
     ("POST", "age"): outside.age,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from moto.ssm import ssm_backends
 
-from . import keys
+from . import documents, keys
 from .calls import Call
 from .errors import AwsError
 from .organizations import parent_arn
@@ -65,6 +65,26 @@ def of_keys(call: Call, caller: Caller) -> Iterator[Asked]:
         named = call.params.get("EncryptionContext") or {}
         context |= {f"kms:EncryptionContext:{name}": value for name, value in named.items()}
         yield f"kms:{call.action}", key.arn, context
+
+
+def of_systems_manager(call: Call, caller: Caller) -> Iterator[Asked]:
+    """SendCommand asks for the document and for every instance."""
+    if call.action != "SendCommand":
+        yield from of_parameters(call, caller)
+        return
+    name = call.params.get("DocumentName") or ""
+    tags = documents.tags_of(caller.account, call.region, name)
+    yield "ssm:SendCommand", documents.arn_of(caller.account, call.region, name), tagged(tags)
+    place = Place(caller, call.region)
+    for instance in call.params.get("InstanceIds") or []:
+        if place.instance(instance):
+            tags = place.state.tags.get(instance) or {}
+            yield "ssm:SendCommand", place.arn("instance", instance), tagged(tags)
+
+
+def tagged(tags: dict[str, str]) -> Context:
+    names = ("aws:ResourceTag", "ssm:resourceTag")
+    return {f"{name}/{key}": value for key, value in tags.items() for name in names}
 
 
 def of_parameters(call: Call, caller: Caller) -> Iterator[Asked]:
@@ -295,6 +315,6 @@ SERVICES: dict[str, Callable[[Call, Caller], Iterator[Asked]]] = {
     "ec2": of_ec2,
     "kms": of_keys,
     "organizations": of_organizations,
-    "ssm": of_parameters,
+    "ssm": of_systems_manager,
     "sts": nothing,
 }

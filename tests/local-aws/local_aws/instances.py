@@ -9,12 +9,13 @@ from moto.ec2.exceptions import InvalidVolumeAttachmentError, VolumeInUseError
 from moto.ec2.models import elastic_block_store as ebs
 from moto.ec2.models.block_device import BlockDeviceType
 from moto.ec2.models.instances import Instance, InstanceBackend
+from moto.iam.models import iam_backends
 
 from .describe import compile_filters, page
 from .errors import AwsError
 from .query import Params, answer, tag_set, timestamp
 from .snapshots import Result, check_ids
-from .world import LOCK, Caller, backend
+from .world import LOCK, Caller, backend, partition
 
 ROOT = "/dev/sda1"  # where moto and EC2 have it, if no image says otherwise
 
@@ -33,6 +34,7 @@ FIELDS = {
     "block-device-mapping.device-name": lambda i: [device for device, _ in mappings(i)],
     "block-device-mapping.status": lambda i: ["attached" for _ in mappings(i)],
     "block-device-mapping.volume-id": lambda i: [m.volume_id for _, m in mappings(i)],
+    "iam-instance-profile.arn": lambda i: (i.iam_instance_profile or {}).get("Arn"),
     "image-id": lambda i: i.image_id,
     "instance-id": lambda i: i.id,
     "instance-state-code": lambda i: i.state_code,
@@ -41,6 +43,7 @@ FIELDS = {
     "key-name": lambda i: i.key_name,
     "launch-time": lambda i: timestamp(i.launch_time),
     "owner-id": lambda i: i.owner_id,
+    "platform": lambda i: i.platform,
     "private-ip-address": lambda i: i.private_ip,
     "root-device-name": lambda i: i.root_device_name,
     "root-device-type": lambda i: i.root_device_type,
@@ -48,6 +51,13 @@ FIELDS = {
     "virtualization-type": lambda i: i.virtualization_type,
     "vpc-id": lambda i: i.vpc_id,
 }
+
+
+def profile_of(instance: Any) -> Any:
+    """moto's instance profile that it runs with; None where it has none."""
+    arn = (instance.iam_instance_profile or {}).get("Arn")
+    held = iam_backends[instance.owner_id][partition(instance.region_name)].instance_profiles.values()
+    return next((profile for profile in held if profile.arn == arn), None)
 
 
 def view(instance: Any, tags: dict[str, str]) -> dict[str, Any]:
@@ -64,6 +74,7 @@ def view(instance: Any, tags: dict[str, str]) -> dict[str, Any]:
         for device, m in mappings(instance)
     ]
     gone = instance.state == "terminated"
+    profile = profile_of(instance)
     return {
         "instanceId": instance.id,
         "imageId": instance.image_id,
@@ -90,6 +101,9 @@ def view(instance: Any, tags: dict[str, str]) -> dict[str, Any]:
         "rootDeviceName": instance.root_device_name,
         "blockDeviceMapping": attached,
         "virtualizationType": "hvm",
+        "iamInstanceProfile": profile and {"arn": profile.arn, "id": profile.id},
+        "platform": instance.platform,
+        "platformDetails": "Windows" if instance.platform == "windows" else "Linux/UNIX",
         "tagSet": tag_set(tags) or None,
         "hypervisor": "xen",
         "ebsOptimized": bool(instance.ebs_optimized),

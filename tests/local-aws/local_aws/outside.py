@@ -9,7 +9,7 @@ from typing import Any
 
 from moto.ec2.models.elastic_block_store import Volume
 
-from . import instances, keys, restores, tiers
+from . import agents, commands, instances, keys, restores, tiers
 from .query import timestamp
 from .snapshots import Snapshot, deleted_of, keep
 from .world import LOCK, WORLD, Caller, backend, backends, naive, now, parse_time, random_id, rfc3339
@@ -38,6 +38,7 @@ def snapshot_row(s: Snapshot, fast: list[Body]) -> Body:
         "tags": dict(s.tags(s.ec2_backend)),
         "shared_with": sorted(s.shared_users | s.shared_groups),
         "description": s.description,
+        "frozen": s.frozen,
         "copied": s.copied,
         "source": s.source and {"region": s.source[0], "id": s.source[1]},
         "transfer": s.transfer.get("type"),
@@ -131,6 +132,7 @@ def age(body: Body, query: dict[str, str]) -> Body:
             for snapshot in state.snapshots.values():
                 age_snapshot(snapshot, shift)
                 count += 1
+        commands.older(body.get("accounts"), shift)
     return {"snapshots": count}
 
 
@@ -232,6 +234,8 @@ def seed_instances(body: Body, query: dict[str, str]) -> Body:
             )
             instance = reservation.instances[0]
             instance.root_device_name, instance.placement.zone = root, zone
+            if body.get("profile"):
+                state.associate_iam_instance_profile(instance.id, iam_instance_profile_name=body["profile"])
             devices = {}
             for device, spec in specs:
                 there = isinstance(spec, str)
@@ -265,12 +269,37 @@ def get_instances(body: Body, query: dict[str, str]) -> list[Body]:
                 "zone": i.availability_zone,
                 "root_device": i.root_device_name,
                 "volumes": {device: m.volume_id for device, m in i.get_block_device_mapping},
+                "platform": i.platform,
+                "profile": (i.iam_instance_profile or {}).get("Arn"),
                 "tags": dict(b.tags.get(i.id) or {}),
             }
             for b in backends(query.get("region"), query.get("account"))
             for i in b.all_instances()
         ]
     return sorted(rows, key=lambda r: (r["account"], r["region"], r["id"]))
+
+
+# ---- agents ---------------------------------------------------------------------------------------
+
+
+def get_agents(body: Body, query: dict[str, str]) -> list[Body]:
+    with LOCK:
+        found = agents.agents_of(query.get("account"), query.get("region"))
+        return [a.row() for a in found if query.get("instance") in (None, a.instance)]
+
+
+def set_agent(body: Body, query: dict[str, str]) -> Body:
+    if mistake := agents.mistake(body):
+        raise Wrong(mistake)
+    with LOCK:
+        return agents.put(body).row()
+
+
+def remove_agents(body: Body, query: dict[str, str]) -> Body:
+    with LOCK:
+        for each in get_agents(body, query):
+            agents.AGENTS.pop(each["instance"]).ping = "ConnectionLost"
+    return {}
 
 
 # ---- fast restores --------------------------------------------------------------------------------

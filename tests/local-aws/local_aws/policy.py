@@ -27,6 +27,7 @@ def principal(caller: Caller) -> Context:
         "aws:PrincipalArn": caller.role_arn or caller.arn,
         "aws:PrincipalAccount": caller.account,
         **({"aws:PrincipalOrgID": organization} if organization else {}),
+        **({"ec2:SourceInstanceARN": caller.instance} if caller.instance else {}),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from moto.ec2.models import elastic_block_store as ebs
 
-from . import keys
+from . import agents, keys
 from .errors import AwsError
 from .events import emit_snapshot, snapshot_arn, volume_arn
 from .query import Params, answer, check_tags, tag_set
@@ -61,6 +61,7 @@ class Snapshot:
         self.lineage = volume_id  # of a copy, too, the volume that it was first made of
         self.incremental = False  # of a copy: no full one
         self.failure: str | None = None  # how it will end, if not well
+        self.frozen: bool | None = None  # whether the application of its instance was; None: there is no agent
         self.seeded = False  # past every API: does not count as a call
         self.forced: str | None = None
         self.message: str | None = None
@@ -240,7 +241,9 @@ def deleted_of(state: Any) -> dict[str, dt.datetime]:
 
 def snapshot_of(state: Any, volume: Any, description: str, tags: dict[str, str]) -> Snapshot:
     key = volume.kms_key_id if volume.encrypted else None
-    return keep(Snapshot(state, volume.id, volume.size, description, key, KNOBS["snapshot_seconds"]), tags)
+    made = Snapshot(state, volume.id, volume.size, description, key, KNOBS["snapshot_seconds"])
+    made.frozen = agents.is_frozen([a.instance.id for a in volume.attachments])
+    return keep(made, tags)
 
 
 def create_snapshot(caller: Caller, region: str, p: Params) -> Result:

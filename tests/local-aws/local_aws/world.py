@@ -46,6 +46,10 @@ KNOBS: dict[str, Any] = {
     "restore_failures": 0,  # the next n zones of fast restores are unsuccessful; negative: all
     "backup_seconds": 0.3,  # a job of AWS Backup runs this long; negative: for ever
     "identity_policies": False,  # a role's session may do in EC2, STS and KMS what the role's policies allow
+    "command_seconds": 0.05,  # a command is Pending this long before the agent takes it
+    "invocation_seconds": 0.1,  # as long a command that was sent cannot be seen
+    "command_timeout_factor": 1,  # of the seconds of a command's two timeouts
+    "status_details_spaced": False,  # StatusDetails of commands are "In Progress" instead of "InProgress"
     "key_policies": False,  # foreign KMS keys need a key policy that names the caller
     "duplicate_events": 0,  # every event is delivered this many times more
     "drop_events": 0,  # the next n events are lost; negative: all
@@ -150,6 +154,7 @@ class Session:
     secret: str
     token: str
     made_by: str = ""  # the function that has assumed it, in its role of that time
+    instance: str = ""  # the ARN of the one whose profile it is of
 
     @property
     def arn(self) -> str:
@@ -164,6 +169,7 @@ class Caller:
     role_arn: str | None = None
     user_id: str = ""
     actor: str = ""  # a function, see `proof`
+    instance: str = ""  # the ARN of the one that calls in its profile's role
 
 
 @dataclass
@@ -190,8 +196,9 @@ def caller_of(key: str) -> Caller:
     if session:
         if session.expires < now():
             raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
+        user_id = f"AROA{session.account}EXAMPL:{session.name}"
         return Caller(
-            session.account, session.arn, session.role_arn, f"AROA{session.account}EXAMPL:{session.name}"
+            session.account, session.arn, session.role_arn, user_id, instance=session.instance
         )
     if key.startswith("ASIA"):
         raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.")
