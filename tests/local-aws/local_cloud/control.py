@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
+from ministack.services import stepfunctions
 from samtranslator.yaml_helper import yaml_parse
 
 from .transform import transform
@@ -156,11 +157,17 @@ def mirror_vault(there: Any, name: str) -> None:
         there.create_backup_vault(BackupVaultName=name)
 
 
+def wait_scale(url: str, body: Json) -> Json:
+    """Waits and retries of state machines take so much of their time from now on."""
+    stepfunctions._SFN_WAIT_SCALE = float(body["scale"])
+    return {}
+
+
 class Handler(BaseHTTPRequestHandler):
     url: str
     aws: str
     protocol_version = "HTTP/1.1"
-    calls = {"/call": call, "/deploy": deploy}
+    calls = {"/call": call, "/deploy": deploy, "/wait-scale": wait_scale}
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
