@@ -1,6 +1,7 @@
 //! The dashboards and alarms of the template against what the built functions write: everything that is asked for is
 //! there, and every metric that is written is asked for.
 
+mod backup;
 mod insights;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -35,6 +35,10 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("FleetConcurrency", "2"),
     ("TargetRegions", "eu-west-1"),
     ("MemberOrganizationalUnits", "ou-ab12-cd34ef56"),
+    ("OnDemandBackup", "true"),
+    ("BackupSchedule", "rate(1 day)"),
+    ("BackupCommandDocuments", "arn:aws:ssm:eu-central-1:555555555555:document/application"),
+    ("BackupVaultMinRetentionDays", "7"),
 ];
 const STACKS: [(&str, &[(&str, &str)]); 3] =
     [(CENTRAL, CENTRAL_STACK), (VAULT, VAULT_STACK), (BOTH, BOTH_STACK)];
@@ -56,9 +60,11 @@ fn resolved(stage: &Stage, account: &str, parameters: &[(&str, &str)]) -> Result
         let list = || value.split(',').collect::<Value>();
         let number = || value.parse::<u32>().map(Value::from);
         match *name {
-            "SourceAccounts" | "VaultAccounts" | "TargetRegions" | "MemberOrganizationalUnits" => {
-                list()
-            }
+            "SourceAccounts"
+            | "VaultAccounts"
+            | "TargetRegions"
+            | "MemberOrganizationalUnits"
+            | "BackupCommandDocuments" => list(),
             "SilenceHours" => number().unwrap_or_default(),
             _ => json!(value),
         }
