@@ -273,6 +273,8 @@ pub struct Snapshot {
     pub tags: Value,
     pub shared_with: Vec<String>,
     pub description: String,
+    /// Whether the application of its instance was, when it was made. Nothing where no agent was.
+    pub frozen: Option<bool>,
     pub copied: bool,
     /// Of a copy: `standard` or `time-based`.
     pub transfer: String,
@@ -307,6 +309,7 @@ impl Snapshot {
                 .map(str::to_owned)
                 .collect(),
             description: text("description").unwrap_or_default(),
+            frozen: row.get("frozen").and_then(Value::as_bool),
             copied: row.get("copied") == Some(&Value::Bool(true)),
             transfer: text("transfer").unwrap_or_default(),
             incremental: row.get("incremental") == Some(&Value::Bool(true)),

@@ -152,6 +152,61 @@ impl Stage {
         self.aws.query(Place { account, region: "us-east-1" }, "iam", &form).map(drop)
     }
 
+    /// Gives an instance an agent of Systems Manager, or changes it, and answers it as it is now.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub fn agent(&self, place: Place<'_>, instance: &str, more: &Value) -> Result<Value> {
+        let mut body =
+            json!({"account": place.account, "region": place.region, "instance": instance});
+        if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+            body.extend(more.clone());
+        }
+        self.aws.post("agents", &body)
+    }
+
+    /// Every agent, when no command is under way: what has run on its instance, and what became of the application there.
+    ///
+    /// # Errors
+    /// When the local AWS is gone.
+    pub fn agents(&self) -> Result<Vec<Value>> {
+        Ok(self.aws.get("agents?wait=idle&timeout=120")?.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Makes a command document of an account.
+    ///
+    /// # Errors
+    /// When it exists, or the content is none.
+    pub fn document(&self, place: Place<'_>, name: &str, content: &Value) -> Result<()> {
+        let content = content.to_string();
+        let body = json!({"Name": name, "DocumentType": "Command", "Content": content});
+        self.aws.json(place, "ssm", "AmazonSSM.CreateDocument", &body).map(drop)
+    }
+
+    /// Makes an instance profile, and the role in it with this policy, both of this name.
+    ///
+    /// # Errors
+    /// When one of them exists.
+    pub fn instance_profile(&self, account: &str, name: &str, policy: &Value) -> Result<()> {
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }]});
+        self.create_role(account, name, &trust)?;
+        self.put_policy(account, name, policy)?;
+        for action in ["CreateInstanceProfile", "AddRoleToInstanceProfile"] {
+            let form = [
+                ("Action", action),
+                ("Version", "2010-05-08"),
+                ("InstanceProfileName", name),
+                ("RoleName", name),
+            ];
+            self.aws.query(Place { account, region: "us-east-1" }, "iam", &form)?;
+        }
+        Ok(())
+    }
+
     /// One of the project's CloudFormation templates.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
-"""Stand-in instances: what answers for an instance when Systems Manager sends it a command. There is an agent only
-where a test says so, and with it an application that scripts and VSS freeze and thaw."""
+"""Stand-in instances: what answers for an instance when Systems Manager sends it a command.
+
+There is an agent only where a test says so, and with it an application that scripts and VSS freeze and thaw.
+"""
 
 from __future__ import annotations
 

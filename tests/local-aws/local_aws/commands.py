@@ -190,6 +190,11 @@ def commands_of(account: str, region: str) -> list[Command]:
     return sorted(found, key=lambda c: (c.requested, c.id), reverse=True)
 
 
+def are_over() -> bool:
+    with LOCK:
+        return all(c.visible and all(i.ended for i in c.invocations) for c in COMMANDS.values())
+
+
 def older(accounts: list[str] | None, shift: dt.timedelta) -> None:
     for command in COMMANDS.values():
         if not accounts or command.account in accounts:

@@ -1,4 +1,4 @@
-"""Command documents: those of an account (moto's CreateDocument), shared ones, and the ones of AWS that count here."""
+"""Command documents: those of an account (moto's CreateDocument), shared ones, and some of AWS's own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Document:
 
     def steps_on(self, platform: str) -> list[dict[str, Any]]:
         """Those whose precondition, if there is one, is this platform."""
-        return [s for s in self.steps if platform in s.get("precondition", {}).get("StringEquals", [platform])]
+        asked = [(step, step.get("precondition", {}).get("StringEquals")) for step in self.steps]
+        return [step for step, values in asked if values is None or platform in values]
 
     def timeout(self, values: dict[str, list[str]]) -> float:
         """Seconds for a command's execution."""
@@ -165,7 +166,7 @@ def arn_of(account: str, region: str, name: str) -> str:
 
 
 def checked(document: Document, given: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The values of all parameters, defaults too; those that are given have to be what the document asks for."""
+    """The values of all parameters, defaults too; what is given has to be as the document asks for."""
     if unknown := sorted(set(given) - set(document.parameters)):
         raise invalid(f"{document.name} has no parameter {', '.join(unknown)}")
     values = {}

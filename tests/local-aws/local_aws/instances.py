@@ -53,11 +53,15 @@ FIELDS = {
 }
 
 
+def profiles_of(state: Any) -> list[Any]:
+    """moto's instance profiles of an account."""
+    return list(iam_backends[state.account_id][partition(state.region_name)].instance_profiles.values())
+
+
 def profile_of(instance: Any) -> Any:
-    """moto's instance profile that it runs with; None where it has none."""
+    """The instance profile that it runs with; None where it has none."""
     arn = (instance.iam_instance_profile or {}).get("Arn")
-    held = iam_backends[instance.owner_id][partition(instance.region_name)].instance_profiles.values()
-    return next((profile for profile in held if profile.arn == arn), None)
+    return next((profile for profile in profiles_of(instance.ec2_backend) if profile.arn == arn), None)
 
 
 def view(instance: Any, tags: dict[str, str]) -> dict[str, Any]:

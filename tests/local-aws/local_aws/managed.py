@@ -35,7 +35,7 @@ def within(name: str, value: int, least: int, most: int) -> int:
 def page(
     p: Params, rows: list[tuple[str, Any]], least: int, default: int | None = None
 ) -> tuple[list[Any], str | None]:
-    """The page of `rows`, each after its id, that the call asks for, and the token of the next; 50 at most."""
+    """The page of `rows`, each after its id, that the call asks for, and the token of the next."""
     size = p.get("MaxResults")
     size = within("maxResults", int(size), least, 50) if size is not None else default or 50
     if token := p.get("NextToken"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -220,6 +221,9 @@ def seed_instances(body: Body, query: dict[str, str]) -> Body:
         for spec in (s for _, s in specs if isinstance(s, str)):
             if spec not in state.volumes:
                 raise Wrong(f"no such volume: {spec}")
+        profile = body.get("profile")
+        if profile and profile not in {p.name for p in instances.profiles_of(state)}:
+            raise Wrong(f"no such instance profile: {profile}")
         for _ in range(int(body.get("count", 1))):
             reservation = state.run_instances(
                 body.get("image", "ami-12345678"),
@@ -234,8 +238,8 @@ def seed_instances(body: Body, query: dict[str, str]) -> Body:
             )
             instance = reservation.instances[0]
             instance.root_device_name, instance.placement.zone = root, zone
-            if body.get("profile"):
-                state.associate_iam_instance_profile(instance.id, iam_instance_profile_name=body["profile"])
+            if profile:
+                state.associate_iam_instance_profile(instance.id, iam_instance_profile_name=profile)
             devices = {}
             for device, spec in specs:
                 there = isinstance(spec, str)
@@ -283,6 +287,12 @@ def get_instances(body: Body, query: dict[str, str]) -> list[Body]:
 
 
 def get_agents(body: Body, query: dict[str, str]) -> list[Body]:
+    """`?wait=idle`: waits until no command is under way, and all can be seen."""
+    if query.get("wait") not in (None, "idle"):
+        raise Wrong("wait: idle")
+    until = time.time() + float(query.get("timeout", 30))
+    while query.get("wait") and not commands.are_over() and time.time() < until:
+        time.sleep(0.01)
     with LOCK:
         found = agents.agents_of(query.get("account"), query.get("region"))
         return [a.row() for a in found if query.get("instance") in (None, a.instance)]

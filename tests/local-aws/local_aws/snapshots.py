@@ -61,7 +61,7 @@ class Snapshot:
         self.lineage = volume_id  # of a copy, too, the volume that it was first made of
         self.incremental = False  # of a copy: no full one
         self.failure: str | None = None  # how it will end, if not well
-        self.frozen: bool | None = None  # whether the application of its instance was; None: there is no agent
+        self.frozen: bool | None = None  # whether its instance's application was; None: there is none
         self.seeded = False  # past every API: does not count as a call
         self.forced: str | None = None
         self.message: str | None = None

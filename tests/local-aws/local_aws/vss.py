@@ -1,4 +1,4 @@
-"""What AwsVssComponents do on a stand-in instance: snapshots of its volumes, made by itself in the role of its profile."""
+"""AwsVssComponents on a stand-in instance: it makes snapshots of itself, in the role of its profile."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Snapshots:
                     self.state.tags.pop(name, None)
 
     def session(self) -> str:
-        """The key of a session in the role of the instance's profile, as the instance has it of its metadata."""
+        """The key of a session in the role of its profile, as an instance has it of its metadata."""
         account, region = self.agent.account, self.agent.region
         profile = profile_of(self.machine)
         if profile is None or not profile.roles:

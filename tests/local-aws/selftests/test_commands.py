@@ -140,6 +140,8 @@ class Agents(CommandCase):
         for instance, of, platform in ((seeded, wanted, None), (ran, wanted, None), (bare, None, "windows")):
             shown = self.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
             self.assertEqual((shown.get("IamInstanceProfile"), shown.get("Platform")), (of, platform))
+        with self.assertRaisesRegex(AssertionError, "no such instance profile: nobody"):
+            self.instance(profile="nobody")
         filters = [{"Name": "platform", "Values": ["windows"]}]
         found = self.ec2.describe_instances(Filters=filters)["Reservations"]
         self.assertEqual([r["Instances"][0]["InstanceId"] for r in found], [bare])
@@ -246,7 +248,7 @@ class Endings(CommandCase):
         self.assertEqual((command["DeliveryTimedOutCount"], command["ErrorCount"]), (1, 0))
 
     def test_an_agent_that_is_lost_on_the_way(self) -> None:
-        control("POST", "config", {"command_seconds": 0.3, "command_timeout_factor": 0.05})
+        control("POST", "config", {"command_seconds": 0.8, "command_timeout_factor": 0.05})
         self.document()
         one = self.agent()
         sent = self.send(one, "pre-script", TimeoutSeconds=60)
@@ -257,13 +259,13 @@ class Endings(CommandCase):
         self.assertTrue(self.seen(one)["frozen"])
 
     def test_an_agent_that_is_lost_at_work(self) -> None:
-        control("POST", "config", {"command_timeout_factor": 0.02})
+        control("POST", "config", {"command_timeout_factor": 0.05})
         self.document()
-        one = self.agent(scripts={"pre-script": {"seconds": 0.2, "at": "begin"}})
+        one = self.agent(scripts={"pre-script": {"seconds": 0.8, "at": "begin"}})
         sent = self.send(one, "pre-script", TimeoutSeconds=30)
         until(lambda: self.seen(one)["frozen"])
         self.agent(one, ping="ConnectionLost")
-        time.sleep(0.4)
+        time.sleep(1)
         self.assertEqual(self.get(sent, one)["Status"], "InProgress")
         got = self.ended(sent, one)
         self.assertEqual((got["Status"], got["StatusDetails"]), ("TimedOut", "DeliveryTimedOut"))
@@ -293,30 +295,44 @@ class Endings(CommandCase):
         self.assertEqual(details, ("Execution Timed Out", "Execution Timed Out"))
 
     def test_cancelled_before_it_began(self) -> None:
-        control("POST", "config", {"command_seconds": 0.2})
+        control("POST", "config", {"command_seconds": 0.8})
         self.document()
         one = self.agent()
         sent = self.send(one, "pre-script")
         self.ssm.cancel_command(CommandId=sent, InstanceIds=[one])
-        time.sleep(0.3)
+        time.sleep(1)
         self.assertEqual((self.get(sent, one)["Status"], self.seen(one)["frozen"]), ("Cancelled", False))
         self.refused("InvalidCommandId", self.ssm.cancel_command, CommandId=str(uuid.uuid4()))
 
     def test_invocations_come_later(self) -> None:
-        control("POST", "config", {"invocation_seconds": 0.3})
+        control("POST", "config", {"invocation_seconds": 0.8})
         self.document()
         one = self.agent()
         sent = self.send(one)
         get = self.ssm.get_command_invocation
         self.refused("InvocationDoesNotExist", get, CommandId=sent, InstanceId=one)
         self.assertEqual(self.ssm.list_command_invocations()["CommandInvocations"], [])
-        time.sleep(0.3)
+        time.sleep(0.9)
         self.assertEqual(self.get(sent, one)["PluginName"], "run_pre_post_scripts")
         self.refused("InvocationDoesNotExist", get, CommandId=str(uuid.uuid4()), InstanceId=one)
         theirs = client("ssm", VAULT).get_command_invocation
         self.refused("InvocationDoesNotExist", theirs, CommandId=sent, InstanceId=one)
         self.refused("InvalidCommandId", get, CommandId="1", InstanceId=one)
         self.refused("InvalidPluginName", get, CommandId=sent, InstanceId=one, PluginName="nonsense")
+
+    def test_waiting_for_the_end(self) -> None:
+        control("POST", "config", {"invocation_seconds": 0.3})
+        self.document()
+        for seconds in (0, 1.5):
+            one = self.agent(scripts={"dry-run": {"seconds": seconds}})
+            sent = self.send(one)
+            control("GET", "agents?wait=idle")
+            self.assertEqual(self.get(sent, one)["Status"], "Success")
+        sent = self.send(one)
+        control("GET", "agents?wait=idle&timeout=0.35")
+        self.assertEqual(self.get(sent, one)["Status"], "InProgress")
+        with self.assertRaisesRegex(AssertionError, "wait: idle"):
+            control("GET", "agents?wait=nonsense")
 
     def test_everything_is_forgotten(self) -> None:
         self.document()
@@ -397,7 +413,8 @@ class Sending(CommandCase):
         self.assertEqual(count(CommandId=command), 2)
         self.assertEqual(count(InstanceId=two), 3)
         self.assertEqual((count(**only("Status", "Failed")), count(**only("Status", "Success"))), (3, 6))
-        self.assertEqual((count(**only("DocumentName", "Freeze")), count(**only("DocumentName", "x"))), (9, 0))
+        for name, wanted in (("Freeze", 9), ("x", 0)):
+            self.assertEqual(count(**only("DocumentName", name)), wanted)
         past, future = (only("InvokedAfter", f"{year}-01-01T00:00:00Z") for year in (2020, 2099))
         self.assertEqual((count(**past), count(**future)), (9, 0))
         self.refused("InvalidFilterKey", lists, **only("ExecutionStage", "Complete"))
@@ -514,7 +531,8 @@ class Calls(CommandCase):
                     call(**arguments)
                 made = len(self.ssm.list_commands()["Commands"]) - sent
                 self.assertEqual(made, action == "SendCommand")
-                control("POST", "faults", {**fault, "code": "InternalServerError", "status": 500, "after": True})
+                denied = {"code": "InternalServerError", "status": 500, "after": True}
+                control("POST", "faults", {**fault, **denied})
                 self.refused("InternalServerError", call, **arguments)
                 control("POST", "faults", {**fault, "slow": {"from": "body", "bytes": 10, "seconds": 0.01}})
                 call(**arguments)

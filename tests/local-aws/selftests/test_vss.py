@@ -89,7 +89,8 @@ class Vss(CommandCase):
             self.assertIn("is reserved", self.error(one))
         for tags in ("Key=a", "a=b", "Key=a,Value=b,c", "Key=a,Value=b|c", "Key=a,Value=ä"):
             self.assertEqual(self.snap(one, tags=tags), failed(1))
-        self.assertEqual(self.snap(one, NoWriters="True", SaveVssMetadata="True"), failed(1))
+        for names in (("NoWriters", "SaveVssMetadata"), ("CreateAmi",)):
+            self.assertEqual(self.snap(one, **dict.fromkeys(names, "True")), failed(1))
         self.assertEqual(self.made(), [])
 
     def test_it_fails(self) -> None:
@@ -114,6 +115,11 @@ class Vss(CommandCase):
         self.assertEqual(self.snap(one), SUCCESS)
         self.assertEqual({s["volume"] for s in self.made() if s["state"] == "error"}, {root, failing})
         self.assertEqual(len(self.made()), 5)
+        two = self.windows()
+        self.agent(two["id"], vss={"volumes_fail": [two["volumes"]["/dev/sda1"]]})
+        self.assertEqual(self.snap(two), SUCCESS)
+        made = {s["tags"]["Device"] for s in self.made() if s["volume"] in two["volumes"].values()}
+        self.assertEqual(made, {"/dev/sdf", "/dev/sdg"})
 
     def test_not_consistent_and_not_tagged(self) -> None:
         one = self.windows(app_consistent=False)
