@@ -1,6 +1,7 @@
 //! On-demand backups as the template deploys them: its state machine, in its role, and AWS Backup's jobs.
 
 mod commands;
+mod dashboard;
 mod ours;
 
 pub(crate) use commands::proof;
@@ -223,7 +224,7 @@ fn a_job_that_cannot_be_started_or_seen_is_told() -> Result<()> {
     let calls = calls(&backups.stage.aws)?;
     assert_eq!(calls.get("StartBackupJob"), Some(&1), "no use in trying again: {calls:?}");
 
-    let throttled = json!({"action": ["StartBackupJob", "DescribeBackupJob"], "times": 8, "code": "ThrottlingException"});
+    let throttled = json!({"action": ["StartBackupJob", "DescribeBackupJob"], "times": 5, "code": "ThrottlingException"});
     backups.fault(&throttled)?;
     backups.succeed(&json!({"ResourceArn": volume}))?;
     assert_eq!(backups.jobs()?.len(), 1);

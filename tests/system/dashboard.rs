@@ -1,8 +1,8 @@
 //! The dashboards and alarms of the template against what the built functions write: everything that is asked for is
 //! there, and every metric that is written is asked for.
 
-mod backup;
 mod insights;
+mod structure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,14 +18,15 @@ use crate::common::{
     MEMBER, age, failed, kms, night, nightly, run, shared, shared_again, vault_policy,
 };
 use insights::Query;
+pub(crate) use structure::check_structure;
 
 /// A function, and what the template's logical ids of its resources begin with.
 #[derive(Clone, Copy, Debug)]
-struct Of {
-    function: &'static str,
-    prefix: &'static str,
+pub(crate) struct Of {
+    pub(crate) function: &'static str,
+    pub(crate) prefix: &'static str,
     /// Metrics that say nothing here.
-    always_zero: &'static [&'static str],
+    pub(crate) always_zero: &'static [&'static str],
 }
 
 const ROTATE: Of = Of { function: "rotate-snapshots", prefix: "RotateSnapshots", always_zero: &[] };
@@ -56,7 +57,7 @@ const OF_AWS: [(&str, &str, &str); 11] = [
 ];
 
 /// A metric: namespace, name, dimensions with their values.
-type Metric = (String, String, BTreeMap<String, String>);
+pub(crate) type Metric = (String, String, BTreeMap<String, String>);
 
 fn metric(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Metric {
     let dimensions = dimensions.iter().map(|(name, value)| ((*name).into(), (*value).into()));
@@ -64,7 +65,7 @@ fn metric(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Metric {
 }
 
 /// The template, in which these names stand for what CloudFormation makes.
-fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Template> {
+pub(crate) fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Template> {
     let mut names = vec![
         ("AWS::Region".to_owned(), HOME.to_owned()),
         ("AWS::AccountId".to_owned(), VAULT.to_owned()),
@@ -91,7 +92,7 @@ fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Templat
 }
 
 /// The bodies of the dashboards that a stack has, by logical id.
-fn dashboards(template: &Template) -> Result<BTreeMap<String, Value>> {
+pub(crate) fn dashboards(template: &Template) -> Result<BTreeMap<String, Value>> {
     let resources = template.resources("AWS::CloudWatch::Dashboard")?.into_iter();
     resources
         .map(|(name, properties)| {
@@ -238,7 +239,11 @@ fn search(expression: &str, written: &BTreeSet<Metric>) -> Result<Vec<Metric>> {
 }
 
 /// Every query of a dashboard finds something; answers the metrics it shows, and the queries with what they found.
-fn check_queries(of: Of, body: &Value, log: &[Value]) -> Result<(BTreeSet<Metric>, String)> {
+pub(crate) fn check_queries(
+    of: Of,
+    body: &Value,
+    log: &[Value],
+) -> Result<(BTreeSet<Metric>, String)> {
     let written = written(log)?;
     let (mut shown, mut table) = (BTreeSet::new(), String::new());
     for widget in widgets(body) {
@@ -277,7 +282,12 @@ fn check_queries(of: Of, body: &Value, log: &[Value]) -> Result<(BTreeSet<Metric
 }
 
 /// Every alarm of the function watches a metric that there is, and all stand in the widget of alarms.
-fn check_alarms(of: Of, template: &Template, body: &Value, log: &[Value]) -> Result<String> {
+pub(crate) fn check_alarms(
+    of: Of,
+    template: &Template,
+    body: &Value,
+    log: &[Value],
+) -> Result<String> {
     let (written, mut table) = (written(log)?, String::new());
     let mut alarms = BTreeSet::new();
     for (name, alarm) in template.resources("AWS::CloudWatch::Alarm")? {
@@ -328,74 +338,4 @@ fn the_central_dashboard_asks_for_what_is_written_and_for_all_of_it() -> Result<
 fn the_vaults_dashboard_asks_for_what_is_written_and_for_all_of_it() -> Result<()> {
     let stage = Stage::new("dashboard-vault")?;
     check(&stage, "vault", COPY, &copy(&stage)?)
-}
-
-/// As <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html> has it.
-/// Answers the picture.
-fn check_structure(body: &Value) -> Result<String> {
-    let mut grid: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-    for (n, widget) in widgets(body).iter().enumerate() {
-        let number = |name: &str| widget[name].as_u64().ok_or_else(|| format!("{name}: {widget}"));
-        let (x, y) = (number("x")?, number("y")?);
-        let (width, height) = (number("width")?, number("height")?);
-        assert!(width > 0 && x + width <= 24 && height > 0 && height <= 1000, "{widget}");
-        for cell in (y..y + height).flat_map(|y| (x..x + width).map(move |x| (y, x))) {
-            assert_eq!(grid.insert(cell, n), None, "two widgets at {cell:?}");
-        }
-        let properties = &widget["properties"];
-        assert!(properties["title"].is_string(), "{widget}");
-        match widget["type"].as_str() {
-            Some("alarm") => {
-                assert!(properties["alarms"].as_array().is_some_and(|it| !it.is_empty()));
-            }
-            Some("log") => {
-                assert_eq!(
-                    (&properties["view"], &properties["region"]),
-                    (&json!("table"), &json!(HOME))
-                );
-            }
-            Some("metric") => {
-                let view = properties["view"].as_str().unwrap_or_default();
-                assert!(["timeSeries", "singleValue"].contains(&view), "{widget}");
-                assert_eq!(properties["region"], HOME, "{widget}");
-                for line in properties["annotations"]["horizontal"].as_array().into_iter().flatten()
-                {
-                    assert!(line["value"].is_number(), "{line}");
-                }
-                // As many searches as CloudWatch allows in one request.
-                let searches = properties["metrics"].to_string().matches("SEARCH(").count();
-                assert!(searches <= 5, "{widget}");
-            }
-            other => return Err(format!("no such widget here: {other:?}").into()),
-        }
-    }
-    let rows = grid.keys().map(|(y, _)| y + 1).max().unwrap_or(0);
-    let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap_or(25));
-    let picture = (0..rows).map(|y| {
-        let cells = (0..24).map(|x| grid.get(&(y, x)).map_or('.', |n| letter(*n)));
-        cells.chain(['\n']).collect::<String>()
-    });
-    Ok(picture.collect())
-}
-
-#[test]
-fn dashboards_are_whole_for_all_values_of_parameters_and_only_of_what_is_there() -> Result<()> {
-    let stage = Stage::new("dashboard-structure")?;
-    let names = |role: &str, more: &[(&str, Value)]| -> Result<Vec<String>> {
-        let dashboards = dashboards(&template(&stage, role, more)?)?;
-        for (name, body) in &dashboards {
-            let picture = check_structure(body)?;
-            println!("{role}: {name}\n{picture}");
-        }
-        Ok(dashboards.into_keys().collect())
-    };
-    let ids = [ROTATE, COPY].map(|of| format!("{}Dashboard", of.prefix));
-    for minutes in ["15", "2160", "9999999"] {
-        let runs = u32::from(minutes == "15"); // a fleet, or none
-        let more = [("StaleAfterMinutes", json!(minutes)), ("FleetConcurrency", json!(runs))];
-        assert_eq!(names("central", &more)?, [ids[0].as_str()]);
-        assert_eq!(names("vault", &more)?, [ids[1].as_str()]);
-        assert_eq!(names("both", &more)?, [ids[1].as_str(), ids[0].as_str()]);
-    }
-    Ok(())
 }

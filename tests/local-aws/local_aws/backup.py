@@ -20,6 +20,7 @@ from .world import KNOBS, LOCK, TIMERS, backend, partition, random_id
 
 OVER = {"ABORTED", "COMPLETED", "EXPIRED", "FAILED", "PARTIAL"}
 RESOURCE = re.compile(r"arn:aws[\w-]*:ec2:([\w-]+):(\d{12}):(volume|instance)/([\w-]+)")
+RUNNING_ALREADY = "Backup job failed because there is a running job for the same resource"
 VSS_FAILED = "Windows VSS Backup Job Error encountered, trying for regular backup"
 
 
@@ -72,7 +73,7 @@ class Job:
             if self.state != "CREATED":
                 return
             if any(other.state == "RUNNING" and other.resource == self.resource for other in JOBS.values()):
-                self.finish("FAILED", "Backup job failed because there is a running job for the same resource")
+                self.finish("FAILED", RUNNING_ALREADY)
                 return
             self.state = "RUNNING"
             self.snapshots = [self.snapshot(volume) for volume in self.volumes()]
@@ -80,20 +81,22 @@ class Job:
                 self.finish("FAILED", f"{self.resource} was not found")
 
     def volumes(self) -> list[Any]:
-        state, (_, _, kind, name) = backend(self.account, self.region), RESOURCE.fullmatch(self.resource).groups()
+        state = backend(self.account, self.region)
+        _, _, kind, name = RESOURCE.fullmatch(self.resource).groups()
         if kind == "volume":
             return [state.volumes[name]] if name in state.volumes else []
         found = [i for i in state.all_instances() if i.id == name]
         return [state.volumes[m.volume_id] for i in found for _, m in i.get_block_device_mapping]
 
     def snapshot(self, volume: Any) -> str:
+        state = backend(self.account, self.region)
+        copied = {k: v for k, v in (state.tags.get(volume.id) or {}).items() if not k.startswith("aws:")}
         tags = {
-            "aws:backup:source-resource": self.resource.rsplit("/", 1)[-1],
+            **copied,
             **(self.asked.get("RecoveryPointTags") or {}),
+            "aws:backup:source-resource": self.resource.rsplit("/", 1)[-1],
         }
-        text = "This snapshot is created by the AWS Backup service."
-        made = snapshot_of(backend(self.account, self.region), volume, text, tags)
-        return made.id
+        return snapshot_of(state, volume, "This snapshot is created by the AWS Backup service.", tags).id
 
     def finish(self, state: str, message: str | None = None) -> None:
         with LOCK:
@@ -180,7 +183,8 @@ def describe_backup_job(self: Any) -> Any:
 
 
 def stop_backup_job(self: Any) -> Any:
-    known(self.current_account, self.path.rsplit("/", 1)[1]).finish("ABORTED", "Backup job was stopped by user")
+    job = known(self.current_account, self.path.rsplit("/", 1)[1])
+    job.finish("ABORTED", "Backup job was stopped by user")
     return ""
 
 

@@ -118,7 +118,7 @@ def of_its_execution(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sdk_task(plain: Callable[..., Any], aws: str) -> Callable[..., Any]:
-    """`aws-sdk:backup:…` and `aws-sdk:ssm:…` call the local AWS. There they are told by a user agent as functions are."""
+    """`aws-sdk:backup:…` and `aws-sdk:ssm:…` call the local AWS, which tells them by a user agent, as functions."""
 
     def run(resource: str, arguments: Json) -> Any:
         service, action = resource.split(":")[-2:]
@@ -127,7 +127,8 @@ def sdk_task(plain: Callable[..., Any], aws: str) -> Callable[..., Any]:
         arn = EXECUTION.get()["stateMachineArn"]
         machine, region, account = arn.split("/")[0], arn.split(":")[3], arn.split(":")[4]
         role = stepfunctions._state_machines[machine]["roleArn"]
-        session = client(aws, "sts", account).assume_role(RoleArn=role, RoleSessionName=EXECUTION.get()["name"])
+        name = EXECUTION.get()["name"]
+        session = client(aws, "sts", account).assume_role(RoleArn=role, RoleSessionName=name[:64])
         made = boto3.client(
             service,
             region_name=region,
@@ -143,7 +144,7 @@ def sdk_task(plain: Callable[..., Any], aws: str) -> Callable[..., Any]:
 
 
 def answered(made: Any, name: str, operation: str, arguments: Json) -> Json:
-    """Errors have the names that Step Functions gives them: those of the Java SDK, which has its own for what the
+    """Errors have the names that Step Functions gives them: those of the Java SDK, which has one for all that the
     service's model does not name."""
     method = next(it for it, its in made.meta.method_to_api_mapping.items() if its == operation)
     try:

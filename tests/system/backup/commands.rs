@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
 use snapferry_tests::proof::Proof;
-use snapferry_tests::stage::HOME;
 
 use super::{Backups, Ended};
 use crate::common::{MEMBER, calls};
@@ -27,8 +26,7 @@ impl Commands {
                 "parameters": {"command": {"type": "String", "default": "dry-run"}, "executionId": {"type": "String", "default": "None"}},
                 "mainSteps": [{"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": ["true"]}}],
             });
-            let made = json!({"Name": document, "DocumentType": "Command", "Content": content.to_string()});
-            backups.stage.aws.json(MEMBER, "ssm", "AmazonSSM.CreateDocument", &made)?;
+            backups.stage.document(MEMBER, document, &content)?;
         }
         let knobs = json!({"command_seconds": 0, "invocation_seconds": 0.05, "command_timeout_factor": 0.05});
         backups.stage.aws.post("config", &knobs)?;
@@ -44,15 +42,18 @@ impl Commands {
 
     /// What answers on the instance from now on.
     fn agent(&self, scripts: &Value) -> Result<()> {
-        let body = json!({
-            "account": MEMBER.account, "region": HOME, "instance": self.id(), "ping": "Online", "scripts": scripts,
-        });
-        self.backups.stage.aws.post("agents", &body).map(drop)
+        let more = json!({"ping": "Online", "scripts": scripts});
+        self.backups.stage.agent(MEMBER, self.id(), &more).map(drop)
     }
 
     /// The agent, as it stands.
     fn seen(&self) -> Result<Value> {
-        Ok(self.backups.stage.aws.get(&format!("agents?instance={}", self.id()))?[0].take())
+        Ok(self
+            .backups
+            .stage
+            .aws
+            .get(&format!("agents?wait=idle&timeout=60&instance={}", self.id()))?[0]
+            .take())
     }
 
     fn input(&self) -> Value {

@@ -22,8 +22,7 @@ fn of_aws_backup(backups: &Backups) -> Result<Vec<Value>> {
 
 /// A backup of a volume that our policies take snapshots of, with our tags, as `CopyTags` would leave them.
 fn backed_up(backups: &Backups, volume: &str) -> Result<()> {
-    let tags =
-        json!({"Backup": "daily", "snapferry:policy": "daily", "snapferry:schedule": "nightly"});
+    let tags = json!({"snapferry:policy": "daily", "snapferry:schedule": "nightly"});
     backups.succeed(
         &json!({"ResourceArn": backups.arn("volume", volume), "RecoveryPointTags": tags}),
     )?;

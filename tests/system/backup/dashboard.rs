@@ -4,10 +4,9 @@ use serde_json::json;
 use snapferry_tests::Result;
 use snapferry_tests::stage::Stage;
 
-use super::{Of, check_alarms, check_queries, check_structure, dashboards, template};
+use crate::dashboard::{Of, check_alarms, check_queries, check_structure, dashboards, template};
 
-const BACKUP: Of =
-    Of { function: "on-demand backups", prefix: "OnDemandBackup", always_zero: &[] };
+const BACKUP: Of = Of { function: "on-demand backups", prefix: "OnDemandBackup", always_zero: &[] };
 
 #[test]
 fn the_dashboard_of_on_demand_backups_asks_for_what_there_is() -> Result<()> {
