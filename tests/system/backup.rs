@@ -1,8 +1,8 @@
 //! On-demand backups as the template deploys them: its state machine, in its role, and AWS Backup's jobs.
 
 mod commands;
-mod dashboard;
 mod ours;
+mod template;
 
 pub(crate) use commands::proof;
 

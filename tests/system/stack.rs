@@ -37,6 +37,7 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("MemberOrganizationalUnits", "ou-ab12-cd34ef56"),
     ("OnDemandBackup", "true"),
     ("BackupSchedule", "rate(1 day)"),
+    ("BackupDefaults", r#"{"Lifecycle": {"DeleteAfterDays": 9}}"#),
     ("BackupCommandDocuments", "arn:aws:ssm:eu-central-1:555555555555:document/application"),
     ("BackupVaultMinRetentionDays", "7"),
 ];

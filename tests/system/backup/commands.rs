@@ -251,7 +251,7 @@ fn a_post_command_that_fails_is_no_success_whatever_is_tolerated() -> Result<()>
     };
     commands.agent(&json!({"post-script": {"exit": 202, "thaws": true}}))?;
     loud("failed", "Failed", "Failed: ERROR: post-script failed. Return Error Code: 202")?;
-    commands.agent(&json!({"post-script": {"seconds": 3600, "at": "begin"}}))?;
+    commands.agent(&json!({"post-script": {"seconds": 10, "at": "begin"}}))?;
     loud("too slow", "TimedOut", "not over after 60 seconds")?;
     commands.agent(&json!({}))?;
     backups.fault(&json!({"action": "SendCommand", "skip": 1, "code": "ThrottlingException", "message": "Rate exceeded"}))?;
