@@ -224,8 +224,9 @@ fn a_job_that_cannot_be_started_or_seen_is_told() -> Result<()> {
     let calls = calls(&backups.stage.aws)?;
     assert_eq!(calls.get("StartBackupJob"), Some(&1), "no use in trying again: {calls:?}");
 
-    let throttled = json!({"action": ["StartBackupJob", "DescribeBackupJob"], "times": 5, "code": "ThrottlingException"});
-    backups.fault(&throttled)?;
+    for action in ["StartBackupJob", "DescribeBackupJob"] {
+        backups.fault(&json!({"action": action, "times": 4, "code": "ThrottlingException"}))?;
+    }
     backups.succeed(&json!({"ResourceArn": volume}))?;
     assert_eq!(backups.jobs()?.len(), 1);
 
@@ -305,6 +306,10 @@ fn the_deployed_schedule_backs_up_what_the_defaults_name() -> Result<()> {
     let token = job["Asked"]["IdempotencyToken"].as_str().ok_or("no token")?;
     assert!(token.ends_with("Z-vol-0123456789abcdef0"), "the scheduled time's: {token}");
     assert_eq!((&job["ResourceArn"], backups.jobs()?.len()), (&json!(volume), 1));
+    // Whoever names another one means that only.
+    let other = backups.volumes(1)?.remove(0);
+    let summary = backups.succeed(&json!({"ResourceArn": other}))?;
+    assert_eq!((&summary["Resources"], backups.jobs()?.len()), (&json!(1), 2));
     Ok(())
 }
 
