@@ -166,6 +166,14 @@ impl Cloud {
         Ok(Deployed { status, outputs, resources, template: take("template") })
     }
 
+    /// Has waits and the intervals of retries in state machines take so much of their time from now on.
+    ///
+    /// # Errors
+    /// When the cloud is gone.
+    pub fn wait_scale(&self, scale: f64) -> Result<()> {
+        self.post("wait-scale", &json!({"scale": scale})).map(drop)
+    }
+
     /// Makes a function of a built binary, without a stack: it acts as the account's root. Answers its ARN.
     ///
     /// # Errors

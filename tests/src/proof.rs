@@ -18,10 +18,13 @@ use crate::stage::{MEMBERS, Stage, VAULT};
 const MAIN: &str = "template.yaml";
 const ROTATE: &str = "rotate-snapshots";
 const COPY: &str = "copy-shared-snapshots";
+/// As the local cloud calls tasks that are calls of AWS.
+const MACHINE: &str = "state-machine";
 
 /// In which role a function acts: the parameter with the name of the one that it assumes (empty: its own), and where the
 /// policies are.
-const ROLES: [(&str, &str, &str, &str); 5] = [
+const ROLES: [(&str, &str, &str, &str); 6] = [
+    (MACHINE, "", MAIN, "OnDemandBackupRole"),
     (ROTATE, "", MAIN, "RotateSnapshotsRole"),
     (ROTATE, "MemberRoleName", "functions/rotate-snapshots/member-role.yaml", "MemberRole"),
     (
@@ -62,6 +65,8 @@ impl Deployment {
             ("SourceAccounts", json!(MEMBERS)),
             ("VaultAccounts", json!([VAULT])),
             ("ScriptDocumentArns", script_documents()),
+            ("BackupServiceRole.Arn", json!("no stack has made it")),
+            ("OnDemandBackupVault.BackupVaultArn", json!("no stack has made it")),
         ];
         Ok(Self {
             parameters: Mutex::new(parameters.into()),

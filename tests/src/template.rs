@@ -40,8 +40,9 @@ pub struct Template {
 /// The templates that this process has read.
 static TEXTS: Mutex<BTreeMap<String, Arc<Value>>> = Mutex::new(BTreeMap::new());
 
-/// What the functions ask AWS for. The rest need not be understood here: `AWS`'s own services ask for it.
-const ASKED: [&str; 5] = ["\"ec2:", "\"kms:", "\"organizations:", "\"ssm:", "\"sts:"];
+/// What the functions, and the state machine of on-demand backups, ask AWS for. The rest need not be understood here: `AWS`'s own services ask for it.
+const ASKED: [&str; 7] =
+    ["\"backup:", "\"ec2:", "\"iam:", "\"kms:", "\"organizations:", "\"ssm:", "\"sts:"];
 
 /// Pseudo parameters, where nothing else is given.
 const PSEUDO: [(&str, &str); 3] =

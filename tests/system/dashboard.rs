@@ -19,14 +19,15 @@ use crate::common::{
 };
 use crate::instances::scripted;
 use insights::Query;
+pub(crate) use structure::check_structure;
 
 /// A function, and what the template's logical ids of its resources begin with.
 #[derive(Clone, Copy, Debug)]
-struct Of {
-    function: &'static str,
-    prefix: &'static str,
+pub(crate) struct Of {
+    pub(crate) function: &'static str,
+    pub(crate) prefix: &'static str,
     /// Metrics that say nothing here.
-    always_zero: &'static [&'static str],
+    pub(crate) always_zero: &'static [&'static str],
 }
 
 const ROTATE: Of = Of { function: "rotate-snapshots", prefix: "RotateSnapshots", always_zero: &[] };
@@ -61,7 +62,7 @@ const OF_AWS: [(&str, &str, &str); 11] = [
 ];
 
 /// A metric: namespace, name, dimensions with their values.
-type Metric = (String, String, BTreeMap<String, String>);
+pub(crate) type Metric = (String, String, BTreeMap<String, String>);
 
 fn metric(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Metric {
     let dimensions = dimensions.iter().map(|(name, value)| ((*name).into(), (*value).into()));
@@ -69,7 +70,7 @@ fn metric(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Metric {
 }
 
 /// The template, in which these names stand for what CloudFormation makes.
-fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Template> {
+pub(crate) fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Template> {
     let mut names = vec![
         ("AWS::Region".to_owned(), HOME.to_owned()),
         ("AWS::AccountId".to_owned(), VAULT.to_owned()),
@@ -94,7 +95,7 @@ fn template(stage: &Stage, role: &str, more: &[(&str, Value)]) -> Result<Templat
 }
 
 /// The bodies of the dashboards that a stack has, by logical id.
-fn dashboards(template: &Template) -> Result<BTreeMap<String, Value>> {
+pub(crate) fn dashboards(template: &Template) -> Result<BTreeMap<String, Value>> {
     let resources = template.resources("AWS::CloudWatch::Dashboard")?.into_iter();
     resources
         .map(|(name, properties)| {
@@ -245,7 +246,11 @@ fn search(expression: &str, written: &BTreeSet<Metric>) -> Result<Vec<Metric>> {
 }
 
 /// Every query of a dashboard finds something; answers the metrics it shows, and the queries with what they found.
-fn check_queries(of: Of, body: &Value, log: &[Value]) -> Result<(BTreeSet<Metric>, String)> {
+pub(crate) fn check_queries(
+    of: Of,
+    body: &Value,
+    log: &[Value],
+) -> Result<(BTreeSet<Metric>, String)> {
     let written = written(log)?;
     let (mut shown, mut table) = (BTreeSet::new(), String::new());
     for widget in widgets(body) {
@@ -284,7 +289,12 @@ fn check_queries(of: Of, body: &Value, log: &[Value]) -> Result<(BTreeSet<Metric
 }
 
 /// Every alarm of the function watches a metric that there is, and all stand in the widget of alarms.
-fn check_alarms(of: Of, template: &Template, body: &Value, log: &[Value]) -> Result<String> {
+pub(crate) fn check_alarms(
+    of: Of,
+    template: &Template,
+    body: &Value,
+    log: &[Value],
+) -> Result<String> {
     let (written, mut table) = (written(log)?, String::new());
     let mut alarms = BTreeSet::new();
     for (name, alarm) in template.resources("AWS::CloudWatch::Alarm")? {

@@ -7,6 +7,7 @@
 )]
 
 mod attack;
+mod backup;
 mod common;
 mod copied_tags;
 mod copying;

@@ -54,8 +54,9 @@ fn every_alarm_has_a_page_and_every_page_an_alarm() -> Result<()> {
     for (name, description) in &alarms {
         assert!(description.len() > 40, "{name} says too little of itself: {description:?}");
         let kind = name.strip_suffix("Alarm").ok_or_else(|| format!("{name} is no …Alarm"))?;
-        let kind =
-            ["RotateSnapshots", "CopySharedSnapshots"].iter().find_map(|it| kind.strip_prefix(it));
+        let kind = ["RotateSnapshots", "CopySharedSnapshots", "OnDemand"]
+            .iter()
+            .find_map(|it| kind.strip_prefix(it));
         kinds.insert(kind.ok_or_else(|| format!("{name} is of no function"))?.to_owned());
     }
     let pages: BTreeSet<String> = readme

@@ -35,9 +35,16 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("FleetConcurrency", "2"),
     ("TargetRegions", "eu-west-1"),
     ("MemberOrganizationalUnits", "ou-ab12-cd34ef56"),
+    ("OnDemandBackup", "true"),
+    ("BackupSchedule", "rate(1 day)"),
+    ("BackupDefaults", r#"{"Lifecycle": {"DeleteAfterDays": 9}}"#),
+    ("BackupCommandDocuments", "arn:aws:ssm:eu-central-1:555555555555:document/application"),
+    ("BackupVaultMinRetentionDays", "7"),
 ];
 const STACKS: [(&str, &[(&str, &str)]); 3] =
     [(CENTRAL, CENTRAL_STACK), (VAULT, VAULT_STACK), (BOTH, BOTH_STACK)];
+/// How the names of list parameters end.
+const LISTS: [&str; 4] = ["Accounts", "Documents", "Regions", "Units"];
 const NAME: &str = "snapferry";
 const SOON: Duration = Duration::from_secs(20);
 
@@ -52,16 +59,10 @@ fn wanted<'a>(account: &'a str, parameters: &'a [(&'a str, &'a str)]) -> Wanted<
 
 /// The same template, resolved by ourselves.
 fn resolved(stage: &Stage, account: &str, parameters: &[(&str, &str)]) -> Result<Template> {
-    let value = |(name, value): &(&str, &str)| {
-        let list = || value.split(',').collect::<Value>();
-        let number = || value.parse::<u32>().map(Value::from);
-        match *name {
-            "SourceAccounts" | "VaultAccounts" | "TargetRegions" | "MemberOrganizationalUnits" => {
-                list()
-            }
-            "SilenceHours" => number().unwrap_or_default(),
-            _ => json!(value),
-        }
+    let value = |(name, value): &(&str, &str)| match *name {
+        name if LISTS.iter().any(|it| name.ends_with(it)) => value.split(',').collect(),
+        "SilenceHours" => value.parse::<u32>().map(Value::from).unwrap_or_default(),
+        _ => json!(value),
     };
     let mut all: Vec<_> = parameters.iter().map(|it| (it.0, value(it))).collect();
     let pseudo = [("AWS::AccountId", account), ("AWS::Region", HOME), ("AWS::StackName", NAME)];

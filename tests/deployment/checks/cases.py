@@ -13,6 +13,11 @@ from .templates import ACCOUNT, REGION, Template
 # By the parameter's name: what has no default, or none that turns things on.
 EXAMPLES: dict[str, str] = {
     "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
+    "BackupCommandDocuments": f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/freeze,arn:aws:ssm:{REGION}::document/AWS-Thaw",
+    "BackupDefaults": f'{{"ResourceArns": ["arn:aws:ec2:{REGION}:{ACCOUNT}:volume/vol-0123456789abcdef0"]}}',
+    "BackupSchedule": "cron(0 3 * * ? *)",
+    "BackupVaultLockAfterDays": "3",
+    "BackupVaultMinRetentionDays": "7",
     "CentralRoleArn": f"arn:aws:iam::{ACCOUNT}:role/snapferry-central",
     "DeleteLimit": "100",
     "EventBusArn": f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default",

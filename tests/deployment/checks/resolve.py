@@ -19,6 +19,7 @@ PSEUDO: dict[str, Any] = {
 }
 # The ARN of a resource, after `arn:aws:`.
 ARNS = {
+    "AWS::Backup::BackupVault": f"backup:{REGION}:{ACCOUNT}:backup-vault:{{}}",
     "AWS::CloudFormation::StackSet": f"cloudformation:{REGION}:{ACCOUNT}:stackset/{{}}",
     "AWS::CloudWatch::Alarm": f"cloudwatch:{REGION}:{ACCOUNT}:alarm:{{}}",
     "AWS::Events::EventBus": f"events:{REGION}:{ACCOUNT}:event-bus/{{}}",

@@ -14,6 +14,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/")
+# REST calls by their names in IAM, of a service that this is about.
+NAMES = {
+    ("backup", "PUT", "/backup-jobs"): "StartBackupJob",
+    ("backup", "GET", "/backup-jobs/"): "DescribeBackupJob",
+    ("backup", "POST", "/backup-jobs/"): "StopBackupJob",
+}
 INVOKE = re.compile(r"/\d{4}-\d{2}-\d{2}/functions/([^/]+)/invocations/?$")
 
 
@@ -69,7 +75,11 @@ def read(request: Request) -> Call:
     if "cbor" in kind:
         return Call(service, region, key, request.path.rsplit("/", 1)[-1], "cbor", {})
     invoked = INVOKE.search(request.path)
-    action = "Invoke" if invoked and request.method == "POST" else f"{request.method} {request.path}"
+    if invoked and request.method == "POST":
+        action = "Invoke"
+    else:
+        place = re.sub(r"^(/[^/]+/)[^/]+$", r"\1", request.path)
+        action = NAMES.get((service, request.method, place), f"{request.method} {request.path}")
     return Call(service, region, key, action, "rest", json_of(request.body))
 
 

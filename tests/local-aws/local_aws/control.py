@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import commands, organizations, outside, wire
-from .backup import JOBS
+from . import backup, commands, organizations, outside, wire
 from .calls import FAULTS, LOG, Request, Response
 from .errors import AwsError
 from .events import HISTORY, emit
@@ -58,7 +57,7 @@ def forget_everything(body: Body, query: dict[str, str]) -> Body:
         LOG.clear()
         RECORD.clear()
         HISTORY.clear()
-        JOBS.clear()
+        backup.forget()
         organizations.forget()
         commands.forget()
     return {}
@@ -210,6 +209,19 @@ def set_organization(body: Body, query: dict[str, str]) -> Body:
     return {}
 
 
+def get_jobs(body: Body, query: dict[str, str]) -> list[Body]:
+    return [{**job.view(), "Asked": job.asked, "Snapshots": job.snapshots} for job in backup.JOBS.values()]
+
+
+def plan_jobs(body: Body, query: dict[str, str]) -> Body:
+    """How the jobs of a resource are to end, those after this; without `state` well."""
+    unknown = set(body) - {"resource", "state", "message", "vss"}
+    if unknown or body.get("state", "COMPLETED") not in backup.OVER:
+        raise Wrong(f"resource, state (of {', '.join(sorted(backup.OVER))}), message or vss, not {body}")
+    backup.ENDS[body.pop("resource")] = body
+    return {}
+
+
 def health(body: Body, query: dict[str, str]) -> Body:
     return {"ok": True, "timers": TIMERS.pending(), "delays": DELAYS.pending()}
 
@@ -240,6 +252,8 @@ ROUTES: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
     ("POST", "seed"): outside.seed,
     ("POST", "instances"): outside.seed_instances,
     ("POST", "restores"): outside.set_restore,
+    ("GET", "backups"): get_jobs,
+    ("POST", "backups"): plan_jobs,
     ("GET", "regions"): outside.get_regions,
     ("POST", "regions"): outside.set_region,
     ("POST", "organization"): set_organization,

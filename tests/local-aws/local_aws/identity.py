@@ -116,6 +116,17 @@ def of_organizations(call: Call, caller: Caller) -> Iterator[Asked]:
     yield f"organizations:{call.action}", parent and parent_arn(caller.account, parent) or "*", {}
 
 
+def of_backup(call: Call, caller: Caller) -> Iterator[Asked]:
+    """A job is asked for its vault; and whoever starts it hands a role to AWS Backup."""
+    if call.action != "StartBackupJob":
+        yield from by_name(call, caller)
+        return
+    vault = f"backup:{call.region}:{caller.account}:backup-vault:{call.params.get('BackupVaultName')}"
+    yield "backup:StartBackupJob", f"arn:{partition(call.region)}:{vault}", {}
+    if role := call.params.get("IamRoleArn"):
+        yield "iam:PassRole", role, {"iam:PassedToService": "backup.amazonaws.com"}
+
+
 # ---- EC2 ------------------------------------------------------------------------------------------
 
 
@@ -300,6 +311,7 @@ ASKS: dict[str, Callable[[str, Place, Params], Iterator[Asked]]] = {
 }
 
 SERVICES: dict[str, Callable[[Call, Caller], Iterator[Asked]]] = {
+    "backup": of_backup,
     "ec2": of_ec2,
     "kms": of_keys,
     "organizations": of_organizations,

@@ -44,6 +44,7 @@ KNOBS: dict[str, Any] = {
     "restore_seconds": 0.3,  # fast restores are enabling, optimizing, disabling this long; negative: for ever
     "restore_limit": 5,  # snapshots with fast restores per account and Region; 0: no limit
     "restore_failures": 0,  # the next n zones of fast restores are unsuccessful; negative: all
+    "backup_seconds": 0.3,  # a job of AWS Backup runs this long; negative: for ever
     "identity_policies": False,  # a role's session may do in EC2, STS and KMS what the role's policies allow
     "command_seconds": 0.05,  # a command is Pending this long before the agent takes it
     "invocation_seconds": 0.1,  # as long a command that was sent cannot be seen

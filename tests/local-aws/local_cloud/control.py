@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
+from ministack.services import stepfunctions
 from samtranslator.yaml_helper import yaml_parse
 
 from .transform import transform
@@ -102,6 +103,8 @@ def deploy(url: str, body: Json) -> Json:
     resources = formation.describe_stack_resources(StackName=name)["StackResources"]
     for role in (it["PhysicalResourceId"] for it in resources if it["ResourceType"] == "AWS::IAM::Role"):
         mirror(client(url, "iam", account), client(Handler.aws, "iam", account), account, role)
+    for vault in (it for it in resources if it["ResourceType"] == "AWS::Backup::BackupVault"):
+        mirror_vault(client(Handler.aws, "backup", account, region), vault["PhysicalResourceId"])
     events = formation.describe_stack_events(StackName=name)["StackEvents"]
     return {
         "status": stack["StackStatus"],
@@ -134,7 +137,8 @@ def mirror(here: Any, there: Any, account: str, name: str) -> None:
     trust = here.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     for statement in trust["Statement"]:
         if "Service" in statement["Principal"]:
-            statement["Principal"] = {"AWS": account}  # its root stands for Lambda
+            statement["Principal"] = {"AWS": account}  # its root stands for the service
+            statement.pop("Condition", None)  # of what the service says of itself
     try:
         there.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     except there.exceptions.EntityAlreadyExistsException:
@@ -147,11 +151,23 @@ def mirror(here: Any, there: Any, account: str, name: str) -> None:
         there.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
 
 
+def mirror_vault(there: Any, name: str) -> None:
+    """Makes a backup vault in the local AWS, where the jobs are."""
+    if all(vault["BackupVaultName"] != name for vault in there.list_backup_vaults()["BackupVaultList"]):
+        there.create_backup_vault(BackupVaultName=name)
+
+
+def wait_scale(url: str, body: Json) -> Json:
+    """Waits and retries of state machines take so much of their time from now on."""
+    stepfunctions._SFN_WAIT_SCALE = float(body["scale"])
+    return {}
+
+
 class Handler(BaseHTTPRequestHandler):
     url: str
     aws: str
     protocol_version = "HTTP/1.1"
-    calls = {"/call": call, "/deploy": deploy}
+    calls = {"/call": call, "/deploy": deploy, "/wait-scale": wait_scale}
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextvars
+import copy
 import functools
 import json
 import time
 from collections.abc import Callable
 from typing import Any
 
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core import lambda_runtime
 from ministack.services import eventbridge, iam, lambda_svc, scheduler, stepfunctions
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
-from .control import client
+from .control import CONFIG, client
 
 Json = dict[str, Any]
+# Services that are the local AWS's, by the names that Step Functions gives them.
+SERVICES = {"backup": "Backup", "ssm": "Ssm"}
+# The execution that this thread is at work for.
+EXECUTION: contextvars.ContextVar[Json] = contextvars.ContextVar("execution")
 
 
 def install(aws: str) -> None:
     stepfunctions._run_distributed_map = distributed_map(stepfunctions._run_distributed_map)
+    stepfunctions._execute_task = of_its_execution(stepfunctions._execute_task)
+    stepfunctions._invoke_aws_sdk_integration = sdk_task(stepfunctions._invoke_aws_sdk_integration, aws)
+    stepfunctions._run_parallel_branches = parallel(stepfunctions._run_parallel_branches)
     stepfunctions._call_lambda = throttled(stepfunctions._call_lambda)
     stepfunctions._apply_output_path = succeeded(stepfunctions._apply_output_path)
     eventbridge._invoke_target = filled_in(eventbridge._invoke_target)
@@ -75,6 +87,79 @@ def batches(batcher: Json, items: list[Any]) -> list[Json]:
     size = int(batcher["MaxItemsPerBatch"])
     constant = {"BatchInput": batcher["BatchInput"]} if "BatchInput" in batcher else {}
     return [{**constant, "Items": items[at : at + size]} for at in range(0, len(items), size)]
+
+
+def parallel(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """JSONata in a Parallel; and what its branches assign stays in them."""
+
+    def run(state: Json, raw_input: Any, execution: Json, ctx: Json) -> tuple[Any, str | None]:
+        if stepfunctions._state_query_language(state, ctx) != "JSONata":
+            return plain(state, raw_input, execution, ctx)
+        given = stepfunctions._apply_jsonata_arguments(state, raw_input, ctx)
+        results = [
+            plain({"Branches": [branch], "End": True}, given, execution, copy.deepcopy(ctx))[0][0]
+            for branch in state["Branches"]
+        ]
+        output = stepfunctions._apply_jsonata_output(state, raw_input, ctx, result=results, default=results)
+        stepfunctions._apply_state_assign(state, raw_input, ctx, result=results)
+        return output, stepfunctions._next_or_end(state)
+
+    return run
+
+
+def of_its_execution(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A task's calls are made in the role of its state machine."""
+
+    def run(state: Json, raw_input: Any, execution: Json, ctx: Json) -> Any:
+        EXECUTION.set(execution)
+        return plain(state, raw_input, execution, ctx)
+
+    return run
+
+
+def sdk_task(plain: Callable[..., Any], aws: str) -> Callable[..., Any]:
+    """`aws-sdk:backup:…` and `aws-sdk:ssm:…` call the local AWS, which tells them by a user agent, as functions."""
+
+    def run(resource: str, arguments: Json) -> Any:
+        service, action = resource.split(":")[-2:]
+        if service not in SERVICES:
+            return plain(resource, arguments)
+        arn = EXECUTION.get()["stateMachineArn"]
+        machine, region, account = arn.split("/")[0], arn.split(":")[3], arn.split(":")[4]
+        role = stepfunctions._state_machines[machine]["roleArn"]
+        name = EXECUTION.get()["name"]
+        session = client(aws, "sts", account).assume_role(RoleArn=role, RoleSessionName=name[:64])
+        made = boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=aws,
+            aws_access_key_id=session["Credentials"]["AccessKeyId"],
+            aws_secret_access_key=session["Credentials"]["SecretAccessKey"],
+            aws_session_token=session["Credentials"]["SessionToken"],
+            config=CONFIG.merge(Config(user_agent_extra="exec-env/state-machine")),
+        )
+        return answered(made, SERVICES[service], action[:1].upper() + action[1:], arguments)
+
+    return run
+
+
+def answered(made: Any, name: str, operation: str, arguments: Json) -> Json:
+    """Errors have the names that Step Functions gives them: those of the Java SDK, which has one for all that the
+    service's model does not name."""
+    method = next(it for it, its in made.meta.method_to_api_mapping.items() if its == operation)
+    try:
+        answer = getattr(made, method)(**arguments)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        named = {shape.name for shape in made.meta.service_model.operation_model(operation).error_shapes}
+        code = code.removesuffix("Exception") if code in named else name
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        cause = f"{message} (Service: {name}, Status Code: {status})"
+        raise stepfunctions._ExecutionError(f"{name}.{code}Exception", cause) from None
+    except BotoCoreError as error:
+        raise stepfunctions._ExecutionError(f"{name}.SdkClientException", str(error)) from None
+    answer.pop("ResponseMetadata", None)
+    return json.loads(json.dumps(answer, default=str))
 
 
 def throttled(plain: Callable[..., Any]) -> Callable[..., Any]:

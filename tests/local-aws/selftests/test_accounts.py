@@ -195,15 +195,6 @@ class Services(Case):
         )
         self.assertEqual(client("scheduler").get_schedule(Name="s")["Name"], "s")
         self.assertEqual(client("lambda").list_functions()["Functions"], [])
-        backup = client("backup")
-        backup.create_backup_vault(BackupVaultName="v")
-        wanted = {
-            "ResourceArn": f"arn:aws:ec2:{REGION}:{MEMBER}:volume/vol-1",
-            "IamRoleArn": "arn:aws:iam::1:role/r",
-        }
-        job = backup.start_backup_job(BackupVaultName="v", **wanted)["BackupJobId"]
-        self.assertEqual(backup.describe_backup_job(BackupJobId=job)["State"], "COMPLETED")
-        self.refused("ResourceNotFoundException", backup.start_backup_job, BackupVaultName="ghost", **wanted)
         self.refused("InvalidAction", client("ec2").list_snapshots_in_recycle_bin)
 
 

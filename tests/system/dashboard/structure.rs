@@ -1,4 +1,4 @@
-//! Dashboards as CloudWatch takes them: no two widgets in one place, and only members that there are.
+//! What CloudWatch takes for a dashboard.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{COPY, ROTATE, dashboards, template, widgets};
 
 /// As <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html> has it.
 /// Answers the picture.
-fn check_structure(body: &Value) -> Result<String> {
+pub(crate) fn check_structure(body: &Value) -> Result<String> {
     let mut grid: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (n, widget) in widgets(body).iter().enumerate() {
         let number = |name: &str| widget[name].as_u64().ok_or_else(|| format!("{name}: {widget}"));

@@ -31,6 +31,7 @@ const IDLE: [(&str, &str); 1] = [(
 fn every_statement_is_needed_and_every_action_of_it() -> Result<()> {
     let mut proof = in_member_accounts()?;
     proof.add(&in_its_own_account()?);
+    proof.add(&crate::backup::proof()?);
     assert_eq!(proof.refused, Vec::<String>::new());
     let mut idle = BTreeSet::new();
     for (name, statement) in proof.statements.iter().filter(|(_, it)| it.allows) {
@@ -62,7 +63,9 @@ fn every_statement_of_every_template_is_accounted_for() -> Result<()> {
         written.extend(stage.template(&path, &[])?.statements());
     }
     let everything = ["PolicyKeyArn", "OrganizationId"].map(|name| (name, json!("any")));
-    stage.deployed_with(everything.into_iter().chain([("ActInOwnAccount", json!("true"))]));
+    let documents = ("BackupCommandDocuments", json!(["any"]));
+    let more = [("ActInOwnAccount", json!("true")), documents];
+    stage.deployed_with(everything.into_iter().chain(more));
     let proof = stage.prove()?; // of nothing yet: it has the names
     let by_others = ELSEWHERE.iter().map(|(name, _)| (*name).to_owned());
     let by_trust = super::trust::STATEMENTS.iter().map(|name| (*name).to_owned());

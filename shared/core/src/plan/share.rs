@@ -10,6 +10,7 @@ use crate::ec2::ErrorKind;
 use crate::ids::{SnapshotId, VolumeId};
 use crate::inventory::State;
 use crate::policy::{Policy, SnapshotPolicy};
+use crate::tags::foreign_manager;
 
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
     if details.schedules.iter().all(|schedule| schedule.share_with.is_empty()) {
@@ -22,7 +23,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
         .own
         .iter()
         .filter(|own| own.claim.policy == policy.name && !leaving.contains(&own.snapshot.id))
-        .filter(|own| !draft.is_archived(own))
+        .filter(|own| !draft.is_archived(own) && foreign_manager(&own.snapshot.tags).is_none())
         .collect();
     newest_first.sort_by_key(|own| (std::cmp::Reverse(own.snapshot.start_time), &own.snapshot.id));
     for own in newest_first {

@@ -37,6 +37,11 @@ fn completed_snapshots_are_shared_with_whom_they_are_not_yet() {
         // The record is for people; EC2 is asked what is true.
         (with(own(1, "s", 0), recorded), &[], vec![share]),
         (with(own(1, "s", 0), |it| it.state = State::Other), &[], vec![]),
+        (
+            with(own(1, "s", 0), |it| drop(it.tags.insert("aws:backup:x".into(), String::new()))),
+            &[],
+            vec![],
+        ),
     ] {
         assert_eq!(actions(&shared_plan(snapshot, shared_with)), wanted);
     }
