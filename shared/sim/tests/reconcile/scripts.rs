@@ -42,9 +42,9 @@ fn the_snapshots_begin_while_the_application_stands_still() {
     });
     let sent = sim.commands();
     let [before, after] = [&sent[0], &sent[1]];
-    let first = of_instance(&sim, &server.id).remove(FIRST).unwrap();
-    assert_eq!(set.len(), 3);
-    for record in &set {
+    let taken = of_instance(&sim, &server.id).remove(FIRST).unwrap();
+    assert_eq!(taken.len(), 3);
+    for record in &taken {
         let start = record.snapshot.start_time;
         assert!(start >= before.at + agent(&sim, &server.id).takes && start <= after.at, "{start}");
     }
