@@ -26,6 +26,10 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("SourceAccounts", "333333333333"),
     ("ActInOwnAccount", "true"),
     ("VaultAccounts", "222222222222,444444444444"),
+    (
+        "ScriptDocumentArns",
+        "arn:aws:ssm:*::document/AWSEC2-CreateVssSnapshot,arn:aws:ssm:*:333333333333:document/freeze",
+    ),
     ("OrganizationId", "o-0123456789"),
     ("AlarmTopicArn", "arn:aws:sns:eu-central-1:555555555555:alarms"),
     ("DeleteLimit", "7"),
@@ -56,9 +60,11 @@ fn resolved(stage: &Stage, account: &str, parameters: &[(&str, &str)]) -> Result
         let list = || value.split(',').collect::<Value>();
         let number = || value.parse::<u32>().map(Value::from);
         match *name {
-            "SourceAccounts" | "VaultAccounts" | "TargetRegions" | "MemberOrganizationalUnits" => {
-                list()
-            }
+            "SourceAccounts"
+            | "VaultAccounts"
+            | "ScriptDocumentArns"
+            | "TargetRegions"
+            | "MemberOrganizationalUnits" => list(),
             "SilenceHours" => number().unwrap_or_default(),
             _ => json!(value),
         }
