@@ -8,10 +8,12 @@ mod refused;
 mod trust;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::Place;
+use snapferry_tests::machine::Machine;
 use snapferry_tests::roles::script_documents;
 use snapferry_tests::stage::{AWAY, ROLE, Stage, TARGETS, VAULT};
 
@@ -97,6 +99,39 @@ fn without_script_documents_no_role_has_anything_to_do_with_instances() -> Resul
         };
         assert_eq!(about(script_documents())?.len(), 4, "{name}");
         assert_eq!(about(json!(""))?, BTreeSet::new(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn script_documents_are_named_exactly() -> Result<()> {
+    const MATCH: &str = "import re, sys; print(bool(re.search(sys.argv[1], sys.argv[2])))";
+    let stage = Stage::new("script-documents")?;
+    let python = Machine::prepare()?.python;
+    let known = script_documents();
+    let known = known.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let good = known.chain(["", "arn:aws-cn:ssm:cn-north-1::document/AWSEC2-CreateVssSnapshot"]);
+    let bad = [
+        "AWSEC2-CreateVssSnapshot",
+        "*",
+        "arn:aws:ssm:*::document/*",
+        "arn:aws:ssm:*::document/AWS-*",
+        "arn:aws:ssm:*:*:document/freeze-database",
+        "arn:aws:ssm:*:333333333333:automation-definition/freeze-database",
+        "arn:aws:ec2:*:333333333333:instance/i-0123456789abcdef0",
+        "arn:aws:ssm:*::document/freeze?database",
+        "arn:aws:ssm:*::document/${aws:username}",
+    ];
+    let cases: Vec<_> = good.map(|it| (it, "True")).chain(bad.map(|it| (it, "False"))).collect();
+    for path in ["functions/rotate-snapshots/member-role.yaml", "template.yaml"] {
+        let pattern = stage.template(path, &[])?;
+        let pattern = pattern.value("/Parameters/ScriptDocumentArns/AllowedPattern")?;
+        for (arn, fits) in &cases {
+            let output = Command::new(&python)
+                .args(["-c", MATCH, pattern.as_str().unwrap_or_default(), arn])
+                .output()?;
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), *fits, "{path}: {arn}");
+        }
     }
     Ok(())
 }

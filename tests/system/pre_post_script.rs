@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -49,7 +48,7 @@ struct Host {
 }
 
 impl Host {
-    fn new(name: &str) -> Result<Self> {
+    fn new(name: &str, thaw_seconds: u8) -> Result<Self> {
         let stage = Stage::new(name)?;
         let folder = Machine::folder()?.join("pre-post-script").join(name);
         if folder.exists() {
@@ -64,13 +63,13 @@ impl Host {
             fs::write(&path, text)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         }
-        let content = content(&stage, &[("ThawSeconds", json!("2"))])?;
+        let content = content(&stage, &[("ThawSeconds", json!(thaw_seconds.to_string()))])?;
         let lines = content["mainSteps"][0]["inputs"]["runCommand"].as_array();
         let lines = lines.into_iter().flatten().filter_map(Value::as_str);
         let script = lines.collect::<Vec<_>>().join("\n");
         assert!(script.contains(STATE), "it keeps what it knows elsewhere: {script}");
-        let state = folder.join("state").display().to_string();
-        Ok(Self { script: script.replace(STATE, &state), folder })
+        let here = folder.join("state").display().to_string();
+        Ok(Self { script: script.replace(STATE, &here), folder })
     }
 
     /// As the agent does it: a file, and a shell.
@@ -81,11 +80,10 @@ impl Host {
         let path = self.folder.join("_script.sh");
         fs::write(&path, text)?;
         let mut command = Command::new("sh");
-        let others = std::env::var("PATH").unwrap_or_default();
         command
+            .args(["-c", "PATH=\"$HERE/bin:$PATH\" exec sh \"$1\"", "sh"])
             .arg(path)
             .env("HERE", &self.folder)
-            .env("PATH", format!("{}:{others}", self.folder.join("bin").display()))
             .stdin(Stdio::null());
         Ok(command)
     }
@@ -121,10 +119,18 @@ impl Host {
             if self.frozen()?.len() == frozen {
                 return Ok(true);
             }
-            sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
         Ok(false)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "time has to pass for the script, which reads no other clock"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 const BOTH: [&str; 2] = ["_data", "_logs"];
@@ -143,7 +149,7 @@ fn content(stage: &Stage, more: &[(&str, Value)]) -> Result<Value> {
 
 #[test]
 fn file_systems_are_frozen_until_the_post_script() -> Result<()> {
-    let host = Host::new("pre-post")?;
+    let host = Host::new("pre-post", 20)?;
     assert_eq!((host.run("dry-run")?, host.run("post-script")?), (0, 205));
     assert_eq!((host.run("pre-script")?, host.frozen()?), (0, BOTH.map(String::from).into()));
     assert_eq!(host.run("pre-script")?, 204, "frozen already");
@@ -153,11 +159,16 @@ fn file_systems_are_frozen_until_the_post_script() -> Result<()> {
     let log = fs::read_to_string(host.folder.join("log"))?;
     let calls = ["--freeze /data", "--freeze /logs", "--unfreeze /data", "--unfreeze /logs"];
     assert_eq!(log.lines().collect::<Vec<_>>(), calls);
-    // What was begun then thaws nothing that is frozen later.
+    Ok(())
+}
+
+#[test]
+fn what_thaws_by_itself_leaves_alone_what_is_frozen_later() -> Result<()> {
+    let host = Host::new("two-nights", 6)?;
     assert_eq!(host.run("pre-script")?, 0);
-    sleep(Duration::from_millis(1000));
+    pause(Duration::from_secs(3));
     assert_eq!((host.run("post-script")?, host.run("pre-script")?), (0, 0));
-    sleep(Duration::from_millis(1400));
+    pause(Duration::from_millis(4500)); // the first one is over, the second is not
     assert_eq!(host.frozen()?, BOTH);
     assert_eq!(host.run("post-script")?, 0);
     Ok(())
@@ -165,7 +176,7 @@ fn file_systems_are_frozen_until_the_post_script() -> Result<()> {
 
 #[test]
 fn what_cannot_be_frozen_leaves_nothing_frozen() -> Result<()> {
-    let host = Host::new("pre-fails")?;
+    let host = Host::new("pre-fails", 20)?;
     host.hinder("freeze_logs")?;
     assert_eq!(host.run("pre-script")?, 201);
     assert_eq!(host.frozen()?, NONE);
@@ -185,7 +196,7 @@ fn what_cannot_be_frozen_leaves_nothing_frozen() -> Result<()> {
 
 #[test]
 fn without_a_post_script_they_thaw_themselves() -> Result<()> {
-    let host = Host::new("auto-thaw")?;
+    let host = Host::new("auto-thaw", 3)?;
     assert_eq!(host.run("pre-script")?, 0);
     assert!(host.wait_for(0)?);
     assert_eq!((host.run("post-script")?, host.run("post-script")?), (203, 205), "told once");
@@ -207,7 +218,7 @@ fn without_a_post_script_they_thaw_themselves() -> Result<()> {
 
 #[test]
 fn what_cannot_be_thawed_is_tried_again() -> Result<()> {
-    let host = Host::new("post-fails")?;
+    let host = Host::new("post-fails", 20)?;
     assert_eq!(host.run("pre-script")?, 0);
     host.hinder("thaw_logs")?;
     assert_eq!((host.run("post-script")?, host.run("post-script")?), (202, 202));

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapferry_tests::Result;
 use snapferry_tests::local_aws::{Place, Snapshot};
+use snapferry_tests::roles::script_documents;
 use snapferry_tests::stage::{AWAY, HOME, MEMBERS, Stage, TARGETS, VAULT, vault};
 use snapferry_tests::template::Template;
 
@@ -166,6 +167,7 @@ fn stack_sets_give_their_templates_what_these_take() -> Result<()> {
         ("MemberExternalId", json!("secret")),
         ("OrganizationId", json!("o-1234567890")),
         ("VaultAccounts", json!([VAULT, MEMBERS[1]])),
+        ("ScriptDocumentArns", script_documents()),
     ];
     let template = stack(&stage, &more)?;
     assert!(template.refused()?.is_empty());
@@ -204,6 +206,10 @@ fn stack_sets_give_their_templates_what_these_take() -> Result<()> {
     };
     assert_eq!(member("VaultAccounts"), Some(json!(format!("{VAULT},{}", MEMBERS[1]))));
     assert_eq!(member("ExternalId"), Some(json!("secret")));
+    let documents: Vec<_> =
+        script_documents().as_array().into_iter().flatten().map(ToString::to_string).collect();
+    let documents = documents.join(",").replace('"', "");
+    assert_eq!(member("ScriptDocumentArns"), Some(json!(documents)));
     let sends = template.resource("EventForwardingRole")?;
     let sends = &sends["Policies"][0]["PolicyDocument"]["Statement"];
     let to = json!({"Sid": "PutEventsHere", "Effect": "Allow", "Action": "events:PutEvents", "Resource": bus()});

@@ -26,6 +26,10 @@ const BOTH_STACK: &[(&str, &str)] = &[
     ("SourceAccounts", "333333333333"),
     ("ActInOwnAccount", "true"),
     ("VaultAccounts", "222222222222,444444444444"),
+    (
+        "ScriptDocumentArns",
+        "arn:aws:ssm:*::document/AWSEC2-CreateVssSnapshot,arn:aws:ssm:*:333333333333:document/freeze",
+    ),
     ("OrganizationId", "o-0123456789"),
     ("AlarmTopicArn", "arn:aws:sns:eu-central-1:555555555555:alarms"),
     ("DeleteLimit", "7"),
@@ -44,7 +48,7 @@ const BOTH_STACK: &[(&str, &str)] = &[
 const STACKS: [(&str, &[(&str, &str)]); 3] =
     [(CENTRAL, CENTRAL_STACK), (VAULT, VAULT_STACK), (BOTH, BOTH_STACK)];
 /// How the names of list parameters end.
-const LISTS: [&str; 4] = ["Accounts", "Documents", "Regions", "Units"];
+const LISTS: [&str; 5] = ["Accounts", "Arns", "Documents", "Regions", "Units"];
 const NAME: &str = "snapferry";
 const SOON: Duration = Duration::from_secs(20);
 

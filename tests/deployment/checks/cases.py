@@ -28,7 +28,7 @@ EXAMPLES: dict[str, str] = {
     "MemberOrganizationalUnits": "ou-ab12-cd34ef56",
     "OrganizationId": "o-1234567890",
     "PolicyKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
-    "ScriptDocumentArns": f"arn:aws:ssm:*::document/AWSEC2-CreateVssSnapshot,arn:aws:ssm:*:{ACCOUNT}:document/freeze",
+    "ScriptDocumentArns": f"arn:aws:ssm:*::document/AWS-A,arn:aws:ssm:*:{ACCOUNT}:document/freeze",
     "SourceAccounts": "333333333333,444444444444",
     "TargetRegions": "eu-west-1,eu-north-1",
     "VaultAccounts": "222222222222",
