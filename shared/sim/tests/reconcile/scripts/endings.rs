@@ -11,7 +11,7 @@ use crate::support::scripts::{
     stands_still, told,
 };
 use crate::support::servers::Server;
-use crate::support::{calls, failure, minutes, rotate, sim};
+use crate::support::{calls, failure, minutes, mutations, rotate, sim};
 use Ending::{Fails, FailsHalfWay, Hangs, Late, Lost};
 
 struct Row {
@@ -244,7 +244,9 @@ fn every_ending_has_its_outcome() {
         let is_pre = |it: &String| it.starts_with("pre-script");
         let n_pre = asked(&sim, &server.id).iter().filter(|it| is_pre(it)).count();
         assert_eq!(n_pre, row.asked.matches('p').count(), "{context}: never again for this slot");
+        drop(sim.take_journal());
         let last = rotate(&sim, &policy);
+        assert_eq!(mutations(&sim), Vec::<String>::new(), "{context}");
         assert_eq!(crate::support::failure(&last), "", "{context}: over and done with");
     }
 }

@@ -42,7 +42,10 @@ const BY: [(&str, &str); 50] = [
     ),
     ("PolicyDetails.Schedules[].VariableTags", "variable_tags_are_filled_in"),
     ("PolicyDetails.Schedules[].CreateRule", "a_slot_is_served_by_what_is_or_may_become_good"),
-    ("PolicyDetails.Schedules[].CreateRule.Scripts", "a_script_says_what_it_says"),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Scripts",
+        "the_next_run_lets_it_go_on_wherever_the_last_one_died",
+    ),
     (
         "PolicyDetails.Schedules[].CreateRule.Interval",
         "every_interval_counts_from_its_start_in_both_directions",
