@@ -135,7 +135,7 @@ fn a_pre_script_that_ended_after_its_post_script_is_followed_by_another() {
 #[test]
 fn commands_of_others_are_nobodys_business() {
     for change in [(|it| it.errand.policy = "q".into()) as fn(&mut Command), |it| {
-        it.document = "other-scripts".into()
+        it.document = "other-scripts".into();
     }] {
         let mut world = document();
         let mut pre = command(PreScript, 250, Success, 0);

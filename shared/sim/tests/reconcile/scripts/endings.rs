@@ -204,7 +204,7 @@ fn short(sim: &Sim, server: &Server) -> String {
 }
 
 #[test]
-fn every_ending_has_its_outcome() {
+fn every_ending_of_a_script_has_its_outcome() {
     for (n, row) in table().into_iter().enumerate() {
         let context = format!("{n}: {:?} {:?} {}", row.pre, row.post, row.more);
         let sim = sim();

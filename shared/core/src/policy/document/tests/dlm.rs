@@ -42,9 +42,10 @@ const BY: [(&str, &str); 50] = [
     ),
     ("PolicyDetails.Schedules[].VariableTags", "variable_tags_are_filled_in"),
     ("PolicyDetails.Schedules[].CreateRule", "a_slot_is_served_by_what_is_or_may_become_good"),
+    ("PolicyDetails.Schedules[].CreateRule.Scripts", "every_ending_of_a_script_has_its_outcome"),
     (
-        "PolicyDetails.Schedules[].CreateRule.Scripts",
-        "the_next_run_lets_it_go_on_wherever_the_last_one_died",
+        "PolicyDetails.Schedules[].CreateRule.Scripts[].ExecutionTimeout",
+        "the_longest_timeout_of_a_document_is_waited_for",
     ),
     (
         "PolicyDetails.Schedules[].CreateRule.Interval",
