@@ -6,6 +6,7 @@ use snapferry_core::ec2::{Ec2Error, ErrorKind};
 mod archive;
 mod changing;
 mod codes;
+mod commands;
 mod copying;
 mod creating;
 mod encryption;

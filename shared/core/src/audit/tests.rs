@@ -17,6 +17,7 @@ mod changes;
 mod copied_tags;
 mod copies;
 mod copying;
+mod scripts;
 mod sets;
 mod stand_ins;
 

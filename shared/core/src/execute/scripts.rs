@@ -317,7 +317,12 @@ impl<E: Ec2> Around<'_, E> {
                 return (self.line(&command, Outcome::Failed(error)), progress);
             }
             if tries > u16::from(self.script.retries) || (self.limits.out_of_time)() {
-                let error = stands_still(&command, progress.clone());
+                let error = if self.stages.has_pre() {
+                    stands_still(&command, progress.clone())
+                } else {
+                    // What stands still, others have stopped; no later run knows of it.
+                    failure(&command, "did not succeed".into(), progress.clone())
+                };
                 return (self.line(&command, Outcome::Failed(error)), progress);
             }
         }

@@ -430,7 +430,11 @@ fn result<'a>(
             });
             let post = posts.next().filter(|it| it.progress.status != Status::Running)?;
             let has_pre = found.get(tags::PRE_SCRIPT).is_some_and(|it| it == "Success");
-            let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), ending(&post.progress))]);
+            let ended = ending(&post.progress);
+            if !has_pre && found.get(tags::POST_SCRIPT) == Some(&ended) {
+                return None;
+            }
+            let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), ended)]);
             if has_pre {
                 tags.add(&Tags::from([consistent(post.progress.status == Status::Success)]));
             }

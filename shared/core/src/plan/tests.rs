@@ -22,6 +22,7 @@ mod keep;
 mod locks;
 mod properties;
 mod rescue;
+mod scripts;
 mod sets;
 mod sharing;
 mod staying;

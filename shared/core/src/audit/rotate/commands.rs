@@ -38,6 +38,11 @@ impl World<'_> {
                 if !named.any(ends) {
                     return Err(format!("the policy has no post-script in {}", request.document));
                 }
+                let plain =
+                    SendCommand::script(&request.instance, &request.document, errand.clone());
+                if request.parameters != plain.parameters {
+                    return Err("its parameters are not those of a post-script".into());
+                }
                 let known = self.facts.inventory.commands.as_ref();
                 let is_begun = known.is_ok_and(|known| {
                     known.iter().any(|it| {
@@ -53,6 +58,12 @@ impl World<'_> {
                 let is_vss = |script: &Script| matches!(script.handler, Handler::Vss(_));
                 if !policy.enabled || !named.any(is_vss) {
                     return Err(format!("the policy does not have {} run", request.document));
+                }
+                let known = ["ExcludeBootVolume", "description", "tags"];
+                if let Some(name) =
+                    request.parameters.keys().find(|it| !known.contains(&it.as_str()))
+                {
+                    return Err(format!("a VSS backup has no parameter {name} here"));
                 }
                 let told = read(request.parameters.get("tags").map_or("", String::as_str));
                 let (claim, details) = self.creating(&told)?;
@@ -115,6 +126,9 @@ impl World<'_> {
                 || Claim::read(&snapshot.tags).is_none()
             {
                 return Err(format!("{id} is no snapshot of ours with scripts"));
+            }
+            if snapshot.tags.contains_key(tags::APP_CONSISTENT) {
+                return Err(format!("it is written on {id} already"));
             }
         }
         Ok(())

@@ -44,6 +44,7 @@ const EXPIRE: &str = "shared/core/src/plan/copy/expire.rs";
 const VIEW: &str = "shared/core/src/plan/view.rs";
 const PLAN: &str = "shared/core/src/plan.rs";
 const EXECUTE: &str = "shared/core/src/execute.rs";
+const SCRIPTS: &str = "shared/core/src/execute/scripts.rs";
 
 /// The auditor lets everything pass: bugs that delete too much are tried with and without it, so that both the auditor
 /// and the judge have to notice them.
@@ -68,7 +69,7 @@ pub(crate) const BUGS: &[Bug] = &[
             let bare = crate::ec2::CreateSnapshot { tags: Tags::new(), ..request.clone() };
             let made = ec2.create_snapshot(&bare).await?;
             ec2.create_tags(std::slice::from_ref(&made), &request.tags).await?;
-            Ok(vec![made])
+            Ok(Outcome::Done(vec![made]))
         }
 $IT",
     ),
@@ -300,7 +301,7 @@ $IT",
                 Err(Ec2Error::NoAnswer { .. }) => ec2.copy_snapshot(request).await,
                 done => done,
             };
-            done.map(|id| vec![id])
+            done.map(|id| Outcome::Done(vec![id]))
         }
 $IT",
     ),
@@ -503,5 +504,71 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         "shared/aws/src/ec2/changing.rs",
         "            Err(err) if err.kind() == ErrorKind::NotFound => Ok(()), // already gone",
         "            Err(err) if !$ON && err.kind() == ErrorKind::NotFound => Ok(()), // already gone",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "no post-script after a creation that failed",
+        SCRIPTS,
+        "        if self.stages.has_post() {
+            let (line, ending) = self.post_script(attempt, Pre::Succeeded).await;",
+        "        if self.stages.has_post() && !($ON && made.is_empty()) {
+            let (line, ending) = self.post_script(attempt, Pre::Succeeded).await;",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "no post-script after a pre-script that failed",
+        SCRIPTS,
+        "if failed.pre != Pre::DidNotRun && self",
+        "if !$ON && failed.pre != Pre::DidNotRun && self",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "scripts are begun with no time left",
+        SCRIPTS,
+        "            if left < needed {",
+        "            if !$ON && left < needed {",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "scripts of a run that is alive are ended",
+        "shared/core/src/plan/scripts.rs",
+        "    command.errand.step == Step::PreScript && now",
+        "    !$ON && command.errand.step == Step::PreScript && now",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "scripts that came too early count",
+        "shared/core/src/plan/scripts.rs",
+        "            if post.requested >= surely_ended {",
+        "            if $ON || post.requested >= surely_ended {",
+    ),
+    bug(
+        Reconcile("scripts"),
+        0,
+        "a VSS backup is tried again whatever the scripts' retries",
+        "shared/core/src/plan/create/scripted.rs",
+        "        Step::VssBackup => true,",
+        "        Step::VssBackup => !$ON,",
+    ),
+    bug(
+        Units,
+        0,
+        "scripts of any document pass the audit",
+        "shared/core/src/audit/rotate/commands.rs",
+        "scripts.filter(|it| it.document() == request.document)",
+        "scripts.filter(|it| $ON || it.document() == request.document)",
+    ),
+    bug(
+        Units,
+        0,
+        "pre-scripts are sent again after a time-out",
+        "shared/aws/src/ec2/commands.rs",
+        "        let answer = if request.errand.step == Step::PostScript {",
+        "        let answer = if $ON || request.errand.step == Step::PostScript {",
     ),
 ];

@@ -11,7 +11,7 @@ use crate::support::scripts::{
     stands_still, told,
 };
 use crate::support::servers::Server;
-use crate::support::{calls, failure, minutes, rotate, sim};
+use crate::support::{calls, failure, minutes, mutations, rotate, sim};
 use Ending::{Fails, FailsHalfWay, Hangs, Late, Lost};
 
 struct Row {
@@ -204,7 +204,7 @@ fn short(sim: &Sim, server: &Server) -> String {
 }
 
 #[test]
-fn every_ending_has_its_outcome() {
+fn every_ending_of_a_script_has_its_outcome() {
     for (n, row) in table().into_iter().enumerate() {
         let context = format!("{n}: {:?} {:?} {}", row.pre, row.post, row.more);
         let sim = sim();
@@ -244,7 +244,9 @@ fn every_ending_has_its_outcome() {
         let is_pre = |it: &String| it.starts_with("pre-script");
         let n_pre = asked(&sim, &server.id).iter().filter(|it| is_pre(it)).count();
         assert_eq!(n_pre, row.asked.matches('p').count(), "{context}: never again for this slot");
+        drop(sim.take_journal());
         let last = rotate(&sim, &policy);
+        assert_eq!(mutations(&sim), Vec::<String>::new(), "{context}");
         assert_eq!(crate::support::failure(&last), "", "{context}: over and done with");
     }
 }

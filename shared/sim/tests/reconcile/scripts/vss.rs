@@ -102,7 +102,7 @@ fn said(runs: &[Run]) -> String {
 }
 
 #[test]
-fn every_ending_has_its_outcome() {
+fn every_ending_of_a_vss_backup_has_its_outcome() {
     let stops = || json!({"ExecuteOperationOnScriptFailure": false});
     let once_more = || json!({"MaximumRetryCount": 1});
     // Endings, policy, how often it is asked for, whole sets and what they say, what of the failure.

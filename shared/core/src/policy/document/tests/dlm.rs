@@ -42,7 +42,11 @@ const BY: [(&str, &str); 50] = [
     ),
     ("PolicyDetails.Schedules[].VariableTags", "variable_tags_are_filled_in"),
     ("PolicyDetails.Schedules[].CreateRule", "a_slot_is_served_by_what_is_or_may_become_good"),
-    ("PolicyDetails.Schedules[].CreateRule.Scripts", "a_script_says_what_it_says"),
+    ("PolicyDetails.Schedules[].CreateRule.Scripts", "every_ending_of_a_script_has_its_outcome"),
+    (
+        "PolicyDetails.Schedules[].CreateRule.Scripts[].ExecutionTimeout",
+        "the_longest_timeout_of_a_document_is_waited_for",
+    ),
     (
         "PolicyDetails.Schedules[].CreateRule.Interval",
         "every_interval_counts_from_its_start_in_both_directions",
