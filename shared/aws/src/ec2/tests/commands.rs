@@ -28,6 +28,7 @@ fn script(step: Step) -> SendCommand {
 
 fn vss() -> SendCommand {
     SendCommand {
+        volumes: BTreeSet::new(),
         instance: id(INSTANCE),
         document: "AWSEC2-VssInstallAndSnapshot".into(),
         parameters: [("ExcludeBootVolume", "True"), ("tags", "Key=a,Value=b;Key=c,Value=d")]
@@ -196,7 +197,7 @@ fn page(invocations: &[Value], next: Option<&str>) -> Answer {
 const LIST: &str = "ListCommandInvocations";
 
 fn which(document: &str) -> CommandFilter {
-    CommandFilter { document: document.into(), since: "2026-11-20T02:00:00Z".parse().unwrap() }
+    CommandFilter { document: document.into(), since: "2026-11-20T02:00:00Z".parse().unwrap(), instance: None }
 }
 
 #[tokio::test]

@@ -86,10 +86,7 @@ fn an_obstacle_is_named_with_its_remedy_and_nothing_is_sent() {
         for goes_on in [true, false] {
             let sim = sim();
             let more = json!({"ExecuteOperationOnScriptFailure": goes_on});
-            let (policy, server) = match is_vss {
-                true => (vss(&more), windows(&sim, |_| {})),
-                false => (scripted(&more), database(&sim, |_| {})),
-            };
+            let (policy, server) = if is_vss { (vss(&more), windows(&sim, |_| {})) } else { (scripted(&more), database(&sim, |_| {})) };
             change(&sim, &server);
             let run = rotate(&sim, &[policy.clone()]);
             let instead = if goes_on {

@@ -267,10 +267,7 @@ fn coinciding_schedules_share_a_backup_where_their_scripts_are_the_same() {
         let sim = sim();
         let server = windows(&sim, |it| it.takes = SignedDuration::from_secs(3));
         let mut policy = vss(&json!({}));
-        let mut other = match same {
-            true => policy["PolicyDetails"]["Schedules"][0].clone(),
-            false => scripted(&json!({}))["PolicyDetails"]["Schedules"][0].clone(),
-        };
+        let mut other = if same { policy["PolicyDetails"]["Schedules"][0].clone() } else { scripted(&json!({}))["PolicyDetails"]["Schedules"][0].clone() };
         other["Name"] = json!("weekly");
         policy["PolicyDetails"]["Schedules"].as_array_mut().unwrap().push(other);
         let runs = an_hour(&sim, &[policy]);
