@@ -11,7 +11,7 @@ use super::super::read;
 use super::{copies, instances, is_current, monthly, snapshots, unprotected, with};
 
 /// Which test shows that a member is honoured: that of the longest path here that the member's begins with.
-const BY: [(&str, &str); 50] = [
+const BY: [(&str, &str); 51] = [
     ("ExecutionRoleArn", "a_published_snapshot_policy_says_what_it_says"),
     ("Description", "every_envelope_is_opened"),
     ("State", "a_disabled_policy_does_nothing_and_is_covered"),
