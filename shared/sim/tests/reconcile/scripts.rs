@@ -42,9 +42,9 @@ fn the_snapshots_begin_while_the_application_stands_still() {
     });
     let sent = sim.commands();
     let [before, after] = [&sent[0], &sent[1]];
-    let taken = of_instance(&sim, &server.id).remove(FIRST).unwrap();
-    assert_eq!(taken.len(), 3);
-    for record in &taken {
+    let found = of_instance(&sim, &server.id).remove(FIRST).unwrap();
+    assert_eq!(found.len(), 3);
+    for record in &found {
         let start = record.snapshot.start_time;
         assert!(start >= before.at + agent(&sim, &server.id).takes && start <= after.at, "{start}");
     }
@@ -69,7 +69,7 @@ fn nights_of_them_are_shared_and_rotated_like_others() {
     let server = database(&sim, |_| {});
     let mut policy = scripted(&json!({}));
     policy["PolicyDetails"]["Schedules"][0]["ShareRules"] = json!([{"TargetAccounts": [VAULT]}]);
-    rotate_and_look(&sim, &[policy.clone()], 10, hours(3), |run| {
+    rotate_and_look(&sim, std::slice::from_ref(&policy), 10, hours(3), |run| {
         quiet(run);
         assert!(!stands_still(&sim, &server.id));
     });
@@ -89,7 +89,7 @@ fn nights_of_them_are_shared_and_rotated_like_others() {
     let journal = sim.take_journal();
     assert_eq!((calls(&journal, "SendCommand"), calls(&journal, "CreateSnapshots")), (20, 10));
     for mutating in [4, 0] {
-        rotate(&sim, &[policy.clone()]);
+        rotate(&sim, std::slice::from_ref(&policy));
         assert_eq!(mutations(&sim).len(), mutating, "another night, once");
     }
 }
@@ -129,7 +129,7 @@ fn schedules_that_coincide_share_a_set_where_their_scripts_are_the_same() {
         let schedules = ["one", "two"].into_iter().zip(handlers).map(named).collect::<Vec<_>>();
         policy["PolicyDetails"]["Schedules"] = json!(schedules);
         for _ in 0..4 {
-            quiet(&rotate(&sim, &[policy.clone()]));
+            quiet(&rotate(&sim, std::slice::from_ref(&policy)));
             assert!(!stands_still(&sim, &server.id));
             sim.advance(minutes(5));
         }

@@ -195,6 +195,7 @@ fn page(invocations: &[Value], next: Option<&str>) -> Answer {
 }
 
 const LIST: &str = "ListCommandInvocations";
+const INFORMATION: &str = "DescribeInstanceInformation";
 
 fn which(document: &str) -> CommandFilter {
     CommandFilter { document: document.into(), since: "2026-11-20T02:00:00Z".parse().unwrap(), instance: None }
@@ -229,9 +230,8 @@ async fn commands_of_ours_are_found_on_every_page() {
 #[tokio::test]
 async fn another_accounts_document_is_looked_for_by_both_its_names() {
     let arn = "arn:aws:ssm:eu-central-1:444444444444:document/db-scripts";
-    let names = ["db-scripts", arn, "other"];
-    let named = |name: &&str| invocation(&json!({"DocumentName": name}));
-    let all: Vec<_> = names.iter().map(named).collect();
+    let of = |document: &str| invocation(&json!({"DocumentName": document}));
+    let all = ["db-scripts", arn, "other"].map(of);
     let aws = Script::default().on(LIST, [page(&all, None)]);
     let found = aws.ec2().await.list_commands(&which(arn)).await.unwrap();
     assert_eq!(found.len(), 2);
@@ -369,10 +369,9 @@ async fn instances_are_asked_for_a_hundred_at_a_time() {
     let page = |list: &[Value], next: &str| {
         json(200, json!({"InstanceInformationList": list, "NextToken": next}))
     };
-    const OPERATION: &str = "DescribeInstanceInformation";
     let bare = json!({"PingStatus": null, "PlatformType": null, "AgentVersion": null});
     let aws = Script::default().on(
-        OPERATION,
+        INFORMATION,
         [
             page(&[known(0, json!({}))], "more"),
             error(500, "InternalServerError"),
@@ -393,7 +392,7 @@ async fn instances_are_asked_for_a_hundred_at_a_time() {
         (200, one("unknown", "unknown", "unknown")),
     ];
     assert_eq!(found, wanted.map(|(n, it)| (id(&format!("i-{n:017x}")), it)).into());
-    let asked: Vec<_> = aws.sent(OPERATION).iter().map(crate::testing::Sent::json).collect();
+    let asked: Vec<_> = aws.sent(INFORMATION).iter().map(crate::testing::Sent::json).collect();
     let sizes: Vec<_> =
         asked.iter().map(|it| it["Filters"][0]["Values"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [100, 100, 100, 100, 1]);
@@ -402,7 +401,7 @@ async fn instances_are_asked_for_a_hundred_at_a_time() {
         (&json!("InstanceIds"), &json!(50))
     );
     assert_eq!(asked[2]["NextToken"], "more");
-    let aws = Script::default().on(OPERATION, [page(&[json!({"PingStatus": "Online"})], "")]);
+    let aws = Script::default().on(INFORMATION, [page(&[json!({"PingStatus": "Online"})], "")]);
     let err = aws.ec2().await.describe_instance_information(&ids).await.unwrap_err();
-    assert_no_answer(&err, OPERATION, "an instance with the id");
+    assert_no_answer(&err, INFORMATION, "an instance with the id");
 }

@@ -39,12 +39,26 @@ fn row(
 
 const STOPS: bool = false;
 
-fn table() -> Vec<Row> {
-    let all = |n: usize| json!({"MaximumRetryCount": n});
-    let stops = || json!({"ExecuteOperationOnScriptFailure": STOPS});
-    let stages = |it: &str| json!({"Stages": [it]});
-    const FAILED: &str = "the pre-script of db-scripts on i-";
-    const POST: &str = "the post-script of db-scripts on i-";
+const FAILED: &str = "the pre-script of db-scripts on i-";
+const POST: &str = "the post-script of db-scripts on i-";
+
+fn all(n: usize) -> Value {
+    json!({"MaximumRetryCount": n})
+}
+
+fn stops() -> Value {
+    json!({"ExecuteOperationOnScriptFailure": STOPS})
+}
+
+fn stages(it: &str) -> Value {
+    json!({"Stages": [it]})
+}
+
+fn table() -> impl Iterator<Item = Row> {
+    of_pre_scripts().into_iter().chain(of_post_scripts()).chain(of_both())
+}
+
+fn of_pre_scripts() -> Vec<Row> {
     vec![
         row(&[], &[], json!({}), ("p1 e1", "Success Success true", &[], [0, 0, 0])),
         // A pre-script that failed may have got half-way: the post-script follows in any case.
@@ -114,7 +128,12 @@ fn table() -> Vec<Row> {
             ),
         ),
         row(&[Hangs], &[], stops(), ("p1 e1", "nothing", &[FAILED], [1, 0, 0])),
-        // Post-scripts that fail leave it standing; the snapshots are good.
+    ]
+}
+
+fn of_post_scripts() -> Vec<Row> {
+    vec![
+        // They leave it standing; the snapshots are good.
         row(
             &[],
             &[Fails(202)],
@@ -167,7 +186,11 @@ fn table() -> Vec<Row> {
                 [1, 1, 3],
             ),
         ),
-        // Both fail.
+    ]
+}
+
+fn of_both() -> Vec<Row> {
+    vec![
         row(
             &[FailsHalfWay(201)],
             &[Fails(202)],
@@ -205,7 +228,7 @@ fn short(sim: &Sim, server: &Server) -> String {
 
 #[test]
 fn every_ending_of_a_script_has_its_outcome() {
-    for (n, row) in table().into_iter().enumerate() {
+    for (n, row) in table().enumerate() {
         let context = format!("{n}: {:?} {:?} {}", row.pre, row.post, row.more);
         let sim = sim();
         let policy = [scripted(&row.more)];

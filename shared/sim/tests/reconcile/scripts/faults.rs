@@ -99,9 +99,9 @@ fn it_goes_on_or_somebody_is_told_and_the_next_run_mends_it() {
                 }
                 sim.no_faults();
                 sim.advance(minutes(5));
-                drop(rotate(&sim, &[policy.clone()]));
+                drop(rotate(&sim, std::slice::from_ref(&policy)));
                 assert!(!stands_still(&sim, id), "{context}: {:?}", asked(&sim, id));
-                for run in an_hour(&sim, &[policy.clone()]).iter().skip(1) {
+                for run in an_hour(&sim, std::slice::from_ref(&policy)).iter().skip(1) {
                     assert_eq!(failure(run), "", "{context}");
                 }
                 assert_none_twice(&sim, &server, &context);
@@ -126,7 +126,7 @@ fn none_is_called_consistent_that_is_not() {
             let (sim, server, _) = one_run(n, HowMany::One, fault, &policy);
             sim.no_faults();
             sim.advance(minutes(5));
-            drop(an_hour(&sim, &[policy.clone()]));
+            drop(an_hour(&sim, std::slice::from_ref(&policy)));
             let told = crate::support::scripts::told(&sim, &server);
             if told.ends_with("true") {
                 let execution =

@@ -49,19 +49,19 @@ fn the_next_run_lets_it_go_on_wherever_the_last_one_died() {
         if still {
             let begun = sim.commands()[0].at;
             wait_until(&sim, begun + SURELY_DEAD - SignedDuration::from_secs(5));
-            quiet(&rotate(&sim, &[policy.clone()]));
+            quiet(&rotate(&sim, std::slice::from_ref(&policy)));
             assert_eq!(asked(&sim, id), was_asked, "{context}");
             assert!(stands_still(&sim, id), "{context}");
             wait_until(&sim, begun + SURELY_DEAD);
         }
-        let run = rotate(&sim, &[policy.clone()]);
+        let run = rotate(&sim, std::slice::from_ref(&policy));
         assert!(!stands_still(&sim, id), "{context}");
         assert_eq!(failure(&run), "", "{context}");
         let missed = crate::support::scripts::metric(&run, "PostScriptsMissing").unwrap_or(0);
         assert_eq!(missed, i64::from(still), "{context}");
         for _ in 0..3 {
             sim.advance(minutes(5));
-            quiet(&rotate(&sim, &[policy.clone()]));
+            quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         }
         assert_whole(&sim, &server, &context);
         assert_eq!(told(&sim, &server), "Success Success true", "{context}");
@@ -69,7 +69,7 @@ fn the_next_run_lets_it_go_on_wherever_the_last_one_died() {
         assert_eq!(before, after, "{context}: {:?}", asked(&sim, id));
         assert_eq!((agent(&sim, id).stops, agent(&sim, id).goes), (before, before), "{context}");
         drop(sim.take_journal());
-        quiet(&rotate(&sim, &[policy.clone()]));
+        quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         assert_eq!(mutations(&sim), Vec::<String>::new(), "{context}");
     }
     assert!(left_standing >= 4, "{left_standing} of {calls}");
@@ -102,7 +102,7 @@ fn a_target_no_more_goes_on_too() {
         let (sim, server) = died(n, &policy);
         sim.change_instance(&server.id, |it| it.tags.clear());
         sim.advance(minutes(5));
-        quiet(&rotate(&sim, &[policy.clone()]));
+        quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         assert!(!stands_still(&sim, &server.id), "died at call {n}");
     }
 }
@@ -113,7 +113,7 @@ fn the_next_slot_is_not_too_late() {
     for n in 1..=calls_of_a_run(&policy) {
         let (sim, server) = died(n, &policy);
         sim.advance(minutes(24 * 60));
-        quiet(&rotate(&sim, &[policy.clone()]));
+        quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         assert!(!stands_still(&sim, &server.id), "died at call {n}");
         let it = agent(&sim, &server.id);
         assert_eq!(it.stops, it.goes, "died at call {n}");
@@ -132,7 +132,7 @@ fn one_that_dies_again_and_again_ends_what_it_began() {
             sim.advance(minutes(4));
         }
         for _ in 0..3 {
-            quiet(&rotate(&sim, &[policy.clone()]));
+            quiet(&rotate(&sim, std::slice::from_ref(&policy)));
             assert!(!stands_still(&sim, &server.id), "died at call {n}");
             sim.advance(minutes(5));
         }
@@ -161,10 +161,10 @@ fn the_longest_timeout_of_a_document_is_waited_for() {
         }
         let begun = sim.commands()[0].at;
         wait_until(&sim, begun + SignedDuration::from_secs(3 * 60 + 115));
-        quiet(&rotate(&sim, &[policy.clone()]));
+        quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         assert!(stands_still(&sim, &server.id), "it may be alive");
         wait_until(&sim, begun + SignedDuration::from_secs(3 * 60 + 120));
-        quiet(&rotate(&sim, &[policy.clone()]));
+        quiet(&rotate(&sim, std::slice::from_ref(&policy)));
         assert!(!stands_still(&sim, &server.id), "it may not");
     }
 }

@@ -86,9 +86,13 @@ fn an_obstacle_is_named_with_its_remedy_and_nothing_is_sent() {
         for goes_on in [true, false] {
             let sim = sim();
             let more = json!({"ExecuteOperationOnScriptFailure": goes_on});
-            let (policy, server) = if is_vss { (vss(&more), windows(&sim, |_| {})) } else { (scripted(&more), database(&sim, |_| {})) };
+            let (policy, server) = if is_vss {
+                (vss(&more), windows(&sim, |_| {}))
+            } else {
+                (scripted(&more), database(&sim, |_| {}))
+            };
             change(&sim, &server);
-            let run = rotate(&sim, &[policy.clone()]);
+            let run = rotate(&sim, std::slice::from_ref(&policy));
             let instead = if goes_on {
                 "A crash-consistent snapshot is made instead"
             } else {
@@ -168,14 +172,14 @@ fn whoever_cannot_look_for_missing_post_scripts_is_told() {
         sent += usize::from(call.operation == "SendCommand");
         if call.operation == "SendCommand" && sent > 1 { Fault::NoAnswer } else { Fault::None }
     });
-    assert!(failure(&rotate(&sim, &[policy.clone()])).contains(LOUD));
+    assert!(failure(&rotate(&sim, std::slice::from_ref(&policy))).contains(LOUD));
     assert!(stands_still(&sim, &server.id) && sim.records().len() == 3);
     sim.advance(minutes(5));
     sim.on_call(|call| match call.operation {
         "ListCommandInvocations" => Fault::Refuse(ErrorKind::AccessDenied, "AccessDeniedException"),
         _ => Fault::None,
     });
-    let said = failure(&rotate(&sim, &[policy.clone()]));
+    let said = failure(&rotate(&sim, std::slice::from_ref(&policy)));
     assert!(said.contains("AccessDeniedException") && said.contains(LOUD), "{said}");
     let run = rotate(&sim, &[disabled(&policy)]);
     assert_eq!(failure(&run), "", "not worth an alarm");

@@ -101,12 +101,14 @@ fn said(runs: &[Run]) -> String {
     runs.iter().map(failure).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
+/// Endings, policy, how often it is asked for, what the set says, what of the failure.
+type Row = (&'static [Ending], Value, usize, &'static str, &'static [&'static str]);
+
 #[test]
 fn every_ending_of_a_vss_backup_has_its_outcome() {
     let stops = || json!({"ExecuteOperationOnScriptFailure": false});
     let once_more = || json!({"MaximumRetryCount": 1});
-    // Endings, policy, how often it is asked for, whole sets and what they say, what of the failure.
-    let table: Vec<(&[Ending], Value, usize, &str, &[&str])> = vec![
+    let table: Vec<Row> = vec![
         (&[], json!({}), 1, "true", &[]),
         (&[NotConsistent], json!({}), 1, "false", &[]),
         (
@@ -267,7 +269,8 @@ fn coinciding_schedules_share_a_backup_where_their_scripts_are_the_same() {
         let sim = sim();
         let server = windows(&sim, |it| it.takes = SignedDuration::from_secs(3));
         let mut policy = vss(&json!({}));
-        let mut other = if same { policy["PolicyDetails"]["Schedules"][0].clone() } else { scripted(&json!({}))["PolicyDetails"]["Schedules"][0].clone() };
+        let of = if same { policy.clone() } else { scripted(&json!({})) };
+        let mut other = of["PolicyDetails"]["Schedules"][0].clone();
         other["Name"] = json!("weekly");
         policy["PolicyDetails"]["Schedules"].as_array_mut().unwrap().push(other);
         let runs = an_hour(&sim, &[policy]);
