@@ -123,6 +123,7 @@ impl AwsEc2 {
             .command_id(&command.0)
             .instance_id(instance.as_str())
             .details(true)
+            .max_results(PAGE)
             .customize()
             // Whoever waits looks again anyway.
             .config_override(

@@ -198,7 +198,11 @@ const LIST: &str = "ListCommandInvocations";
 const INFORMATION: &str = "DescribeInstanceInformation";
 
 fn which(document: &str) -> CommandFilter {
-    CommandFilter { document: document.into(), since: "2026-11-20T02:00:00Z".parse().unwrap(), instance: None }
+    CommandFilter {
+        document: document.into(),
+        since: "2026-11-20T02:00:00Z".parse().unwrap(),
+        instance: None,
+    }
 }
 
 #[tokio::test]
@@ -323,7 +327,7 @@ async fn how_far_a_command_is_says_the_step_that_failed() {
             Status::Failed,
             "Failed",
             Some(1),
-            &long[long.len() - 500..],
+            &long[long.len() - 200..],
         ),
     ] {
         let (found, asked) = progress(page(&[invocation(&more)], None)).await;

@@ -82,6 +82,13 @@ impl Making<'_> {
                 why(latest, "not all of its snapshots are there, or good"),
                 script.retries
             );
+            if !script.goes_on
+                && self.is_late()
+                && matches!(script.handler, Handler::Document { .. })
+            {
+                decision.act = Some(Err(Hold::Script(message))); // as the run itself has told
+                return decision;
+            }
             return without(decision, script, request, Obstacle::new(message));
         }
         let left = usize::from(script.retries) + 1 - failed.min(usize::from(script.retries));
@@ -110,6 +117,12 @@ impl Making<'_> {
         };
         decision.act = Some(Ok((action, reason)));
         decision
+    }
+
+    /// The start windows of all its schedules are over.
+    fn is_late(&self) -> bool {
+        let at = self.draft.request.at;
+        self.schedules.iter().all(|it| it.create.due(at) != Some(self.slot))
     }
 
     fn errand(&self, step: Step, attempt: u8) -> Errand {
