@@ -22,7 +22,10 @@ fn example() -> Result<PathBuf> {
 }
 
 fn explain(policy: &Path, inventory: &Path) -> Result<Output> {
-    Ok(Command::new(example()?).arg(policy).arg(inventory).arg(NOW).output()?)
+    // Scripts do not run later than an hour after their time.
+    let has_scripts = std::fs::read_to_string(policy)?.contains("\"Scripts\"");
+    let now = if has_scripts { "2026-11-22T02:30:00Z" } else { NOW };
+    Ok(Command::new(example()?).arg(policy).arg(inventory).arg(now).output()?)
 }
 
 /// Compares with a file, or, with `SNAPFERRY_UPDATE` set, writes it.
@@ -94,13 +97,18 @@ fn world_for(policy: &Value) -> Value {
         "Region": "us-east-2",
         "Volumes": [volume(1, &tags), volume(2, &json!([])), volume(3, &json!([]))],
         "Reservations": [{"Instances": [{
-            "InstanceId": "i-00000001", "State": {"Name": "running"}, "RootDeviceName": "/dev/xvda",
+            "InstanceId": "i-00000001", "State": {"Name": "running"}, "InstanceType": "m7i.large",
+            "IamInstanceProfile": {"Arn": format!("arn:aws:iam::{account}:instance-profile/windows")},
+            "RootDeviceName": "/dev/xvda",
             "BlockDeviceMappings": [
                 {"DeviceName": "/dev/xvda", "Ebs": {"VolumeId": "vol-00000002"}},
                 {"DeviceName": "/dev/sdf", "Ebs": {"VolumeId": "vol-00000003"}}
             ],
             "Tags": tags
         }]}],
+        "InstanceInformationList": [{
+            "InstanceId": "i-00000001", "PingStatus": "Online", "PlatformType": "Windows",
+        }],
         "Snapshots": [{
             "SnapshotId": "snap-00000009", "VolumeId": "vol-00000009", "OwnerId": owner,
             "State": "completed", "StartTime": "2026-11-22T02:00:07Z",
@@ -131,8 +139,8 @@ fn every_published_policy_plans_or_is_refused_for_its_own_reason() -> Result<()>
             // What is about a snapshot that exists stands behind its id and start.
             let acts = |line: &&str| {
                 let mut words = line.split_whitespace();
-                words.any(|word| ["create", "copy"].contains(&word))
-                    && ["create ", "copy ", "snap-"]
+                words.any(|word| ["create", "copy", "command"].contains(&word))
+                    && ["create ", "copy ", "command ", "snap-"]
                         .iter()
                         .any(|it| line.trim_start().starts_with(it))
             };

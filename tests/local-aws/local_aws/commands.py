@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,10 +196,11 @@ def are_over() -> bool:
         return all(c.visible and all(i.ended for i in c.invocations) for c in COMMANDS.values())
 
 
-def older(accounts: list[str] | None, shift: dt.timedelta) -> None:
+def older(accounts: list[str] | None, shift: dt.timedelta, comment: Callable[[str], str]) -> None:
     for command in COMMANDS.values():
         if not accounts or command.account in accounts:
             command.requested -= shift
+            command.comment = comment(command.comment)
             for each in command.invocations:
                 each.started = each.started and each.started - shift
                 each.ended = each.ended and each.ended - shift

@@ -136,24 +136,32 @@ def age(body: Body, query: dict[str, str]) -> Body:
             for snapshot in state.snapshots.values():
                 age_snapshot(snapshot, shift)
                 count += 1
-        commands.older(body.get("accounts"), shift)
+        commands.older(body.get("accounts"), shift, lambda text: text if body.get("only") else earlier(text, shift))
     return {"snapshots": count}
 
 
-def age_snapshot(snapshot: Snapshot, shift: dt.timedelta) -> None:
-    def older(text: str) -> str:
-        try:
-            return rfc3339(parse_time(text) - shift)
-        except ValueError:
-            return text
+def earlier(text: str, shift: dt.timedelta) -> str:
+    """Every time in it."""
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", lambda m: older(m.group(), shift), text)
 
+
+def older(text: str, shift: dt.timedelta) -> str:
+    try:
+        return rfc3339(parse_time(text) - shift)
+    except ValueError:
+        return text
+
+
+def age_snapshot(snapshot: Snapshot, shift: dt.timedelta) -> None:
     snapshot.start_time -= shift
     snapshot.completed_at = snapshot.completed_at and snapshot.completed_at - shift
     tags = snapshot.tags(snapshot.ec2_backend)
     for name in TIME_TAGS:
         if name in tags:
-            tags[name] = older(tags[name])
-    snapshot.description = re.sub(r"(?<=\bslot: )\S+Z", lambda m: older(m.group()), snapshot.description)
+            tags[name] = older(tags[name], shift)
+    snapshot.description = re.sub(
+        r"(?<=\bslot: )\S+Z", lambda m: older(m.group(), shift), snapshot.description
+    )
     for times in (snapshot.lock or {}, snapshot.tier):
         for name, value in times.items():
             if isinstance(value, dt.datetime):

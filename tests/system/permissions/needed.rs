@@ -197,7 +197,7 @@ fn world(stage: &Stage) -> Result<Vec<Value>> {
     let mut documents = policies(&key).as_array().cloned().ok_or("no policies")?;
     // The first pre-script does not end and is cancelled, the second one does.
     stage.aws.post("config", &json!({"command_timeout_factor": 0.01}))?;
-    let slow = json!({"scripts": {"pre-script": {"seconds": 10, "times": 1}}});
+    let slow = json!({"scripts": {"pre-script": {"seconds": 10, "at": "begin", "times": 1}}});
     documents.push(scripted(stage, &slow)?.1);
     Ok(documents)
 }
