@@ -1,21 +1,25 @@
 //! What other runs began and did not end: post-scripts that nobody has sent, results that nobody has recorded, VSS backups
 //! of which nobody has seen the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::create::scripted::longest;
-use super::create::{SEEN_BY_THEN, Slots};
-use super::rotate::{Draft, Own, Protected};
-use crate::action::{Action, Hold, Impossible, Reason, Subject};
+use super::rotate::Draft;
+use crate::action::{Action, Hold, Reason, Subject};
 use crate::commands::{Command, Errand, Progress, SendCommand, Status, Step, exit_code};
-use crate::ec2::ErrorKind;
-use crate::ids::{InstanceId, SnapshotId};
-use crate::inventory::{State, Unread};
-use crate::policy::{Handler, Policy, Schedule, Script, SnapshotPolicy, Stages, Tags};
+use crate::ids::InstanceId;
+use crate::inventory::Unread;
+use crate::policy::{Handler, Policy, SnapshotPolicy, Stages};
 use crate::schedule::Slot;
 use crate::tags;
+
+pub(super) use backups::tell_failed_backups;
+pub(super) use results::record;
+
+mod backups;
+mod results;
 
 /// Those for one slot of an instance, oldest first.
 pub(super) fn of_slot<'a>(
@@ -237,210 +241,6 @@ fn surely_ended(pre: &Command, longest: SignedDuration, now: Timestamp) -> Times
         return pre.finished.map_or(pre.requested, |at| after(at, -CLOCKS));
     }
     after(pre.requested, longest).max(ended(pre, now))
-}
-
-/// VSS backups are not waited for: whatever slot they were for, the next run tells what became of them.
-pub(super) fn tell_failed_backups(
-    draft: &mut Draft<'_>,
-    policy: &Policy,
-    details: &SnapshotPolicy,
-) {
-    let Ok(commands) = &draft.request.inventory.commands else {
-        return;
-    };
-    for schedule in &details.schedules {
-        let Some(script) = schedule.script.as_ref().filter(|it| is_vss(it)) else {
-            continue;
-        };
-        let mut newest: BTreeMap<&InstanceId, &Command> = BTreeMap::new();
-        let at = draft.request.at;
-        // Of the latest slot the creation decides, and tells; of the one before, the runs of this one tell.
-        let Some(due) = schedule.create.due(at) else {
-            continue;
-        };
-        let is_before = |slot: Slot| {
-            slot < due && schedule.create.latest(slot.timestamp()) == Some(slot.timestamp())
-        };
-        let is_its = |it: &&Command| {
-            it.errand.policy == policy.name
-                && it.errand.step == Step::VssBackup
-                && it.is_of(script.document())
-        };
-        for command in commands.iter().filter(is_its) {
-            let newest = newest.entry(&command.instance).or_insert(command);
-            if (newest.errand.slot, newest.requested) < (command.errand.slot, command.requested) {
-                *newest = command;
-            }
-        }
-        let last_served = last_served(draft, policy, schedule);
-        let slots: BTreeSet<Slot> = newest.values().map(|it| it.errand.slot).collect();
-        let served = Slots::of(draft, policy, &slots).served;
-        let mut told = Vec::new();
-        for (instance, command) in newest {
-            let slot = command.errand.slot;
-            let is_served = served.contains(&(Protected::Instance(instance), slot, &schedule.name));
-            // Retention may have deleted its set since, or nobody needs it any more.
-            let is_past = last_served.get(instance).is_some_and(|later| *later > slot);
-            let is_new = command.progress.status == Status::Success
-                && draft.request.now.duration_since(ended(command, draft.request.now))
-                    < SEEN_BY_THEN;
-            let is_gone = !draft.request.inventory.instances.contains_key(instance);
-            let has_expired = schedule
-                .retain
-                .age
-                .is_some_and(|age| age.after(slot.timestamp()) <= draft.request.now);
-            if is_served
-                || is_past
-                || is_new
-                || is_gone
-                || has_expired
-                || !is_before(slot)
-                || command.progress.status == Status::Running
-            {
-                continue;
-            }
-            let subject = Subject {
-                policy: policy.name.clone(),
-                schedule: schedule.name.clone(),
-                slot: Some(slot),
-                instance: Some(instance.clone()),
-                ..Subject::default()
-            };
-            told.push((subject, why(command, "not all of its snapshots are there, or good")));
-        }
-        draft.plan.impossible.extend(told.into_iter().map(|(subject, message)| Impossible {
-            scope: draft.request.scope.clone(),
-            operation: "SendCommand",
-            subject,
-            kind: ErrorKind::ScriptFailed,
-            code: String::new(),
-            message,
-        }));
-    }
-}
-
-/// The latest slot of each instance of which the schedule has snapshots.
-fn last_served(
-    draft: &Draft<'_>,
-    policy: &Policy,
-    schedule: &Schedule,
-) -> BTreeMap<InstanceId, Slot> {
-    let mut last = BTreeMap::new();
-    let is_its = |own: &&Own<'_>| {
-        own.claim.policy == policy.name
-            && own.claim.schedules.contains(&schedule.name)
-            && own.snapshot.state != State::Error
-    };
-    for own in draft.own.iter().filter(is_its) {
-        if let Some(instance) = &own.claim.instance {
-            let slot = last.entry(instance.clone()).or_insert(own.claim.slot);
-            *slot = own.claim.slot.max(*slot);
-        }
-    }
-    last
-}
-
-fn is_vss(script: &Script) -> bool {
-    matches!(script.handler, Handler::Vss(_))
-}
-
-/// What is known by now of snapshots that say nothing yet.
-pub(super) fn record(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPolicy) {
-    let leaving = draft.leaving();
-    let mut sets: BTreeMap<_, Vec<&SnapshotId>> = BTreeMap::new();
-    let mut known = Vec::new();
-    for own in &draft.own {
-        if own.claim.policy != policy.name || leaving.contains(&own.snapshot.id) {
-            continue;
-        }
-        let schedules =
-            details.schedules.iter().filter(|it| own.claim.schedules.contains(&it.name));
-        let Some(result) = result(draft, own, schedules) else {
-            continue;
-        };
-        let at = known.iter().position(|it| *it == result).unwrap_or_else(|| {
-            known.push(result);
-            known.len() - 1
-        });
-        sets.entry((own.attempt(), at)).or_default().push(&own.snapshot.id);
-    }
-    let mut records = Vec::new();
-    for (((_, claim, _, _), at), snapshots) in sets {
-        let subject = Subject {
-            policy: policy.name.clone(),
-            schedule: claim.schedule_text(),
-            slot: Some(claim.slot),
-            instance: claim.instance.clone(),
-            ..Subject::default()
-        };
-        if let Some((tags, why)) = known.get(at) {
-            let snapshots = snapshots.into_iter().cloned().collect();
-            let action = Action::RecordScripts { snapshots, tags: tags.clone() };
-            records.push((action, subject, Reason::ScriptResult(why.clone())));
-        }
-    }
-    for (action, subject, reason) in records {
-        draft.act(action, subject, reason);
-    }
-}
-
-/// What to write on it, and why.
-fn result<'a>(
-    draft: &Draft<'_>,
-    own: &Own<'_>,
-    mut schedules: impl Iterator<Item = &'a Schedule>,
-) -> Option<(Tags, String)> {
-    let found = &own.snapshot.tags;
-    let document = found.get(tags::SCRIPT)?;
-    if found.contains_key(tags::APP_CONSISTENT) || own.snapshot.state == State::Error {
-        return None;
-    }
-    let script = schedules.find_map(|it| {
-        it.script.as_ref().filter(|script| script.document() == document.as_str())
-    })?;
-    let consistent = |yes: bool| (tags::APP_CONSISTENT.to_owned(), yes.to_string());
-    match &script.handler {
-        Handler::Vss(_) => {
-            let said = found.get(tags::VSS_CONSISTENT);
-            let yes = said.is_some_and(|said| said.eq_ignore_ascii_case("true"));
-            let age = draft.request.now.duration_since(own.snapshot.start_time);
-            if !yes && age < SEEN_BY_THEN {
-                return None; // the components may not have said it yet
-            }
-            let why = match said {
-                _ if yes => "the VSS components say that it is application-consistent".to_owned(),
-                Some(said) => format!(
-                    "it is not application-consistent: the VSS components say AppConsistent={said}"
-                ),
-                None => {
-                    "it is not application-consistent: the VSS components do not say that it is"
-                        .to_owned()
-                }
-            };
-            Some((Tags::from([consistent(yes)]), why))
-        }
-        Handler::Document { name, .. } => {
-            let execution = found.get(tags::EXECUTION_ID)?;
-            let instance = own.claim.instance.as_ref()?;
-            let commands = draft.request.inventory.commands.as_deref().ok()?;
-            let of_slot = of_slot(commands, &own.claim.policy, own.claim.slot, instance, name);
-            let mut posts = of_slot.into_iter().rev().filter(|it| {
-                it.errand.step == Step::PostScript
-                    && it.errand.execution_id(instance, document) == *execution
-            });
-            let post = posts.next().filter(|it| it.progress.status != Status::Running)?;
-            let has_pre = found.get(tags::PRE_SCRIPT).is_some_and(|it| it == "Success");
-            let ended = ending(&post.progress);
-            if !has_pre && found.get(tags::POST_SCRIPT) == Some(&ended) {
-                return None;
-            }
-            let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), ended)]);
-            if has_pre {
-                tags.add(&Tags::from([consistent(post.progress.status == Status::Success)]));
-            }
-            Some((tags, why(post, "that is not recorded yet")))
-        }
-    }
 }
 
 /// As the tag has it: `Success`, `Failed 202`, `Execution Timed Out`.
