@@ -5,6 +5,7 @@ mod deadlines;
 mod endings;
 mod faults;
 mod killed;
+mod left_over;
 mod neighbours;
 mod obstacles;
 mod vss;

@@ -309,6 +309,22 @@ async fn how_far_a_command_is_says_the_step_that_failed() {
             "",
         ),
         (
+            json!({"Status": "InProgress", "StatusDetails": "InProgress",
+                   "CommandPlugins": [plugin("windows", 0, "Step execution skipped due to …")]}),
+            Status::Running,
+            "InProgress",
+            Some(0),
+            "Step execution skipped due to …",
+        ),
+        (
+            json!({"Status": "Success", "StatusDetails": "Success",
+                   "CommandPlugins": [plugin("windows", 0, "Step execution skipped due to …")]}),
+            Status::NeverRan,
+            "Success",
+            Some(0),
+            "Step execution skipped due to …",
+        ),
+        (
             json!({"Status": "Pending", "StatusDetails": "", "CommandPlugins": [plugin("a", -1, "")]}),
             Status::Running,
             "Pending",

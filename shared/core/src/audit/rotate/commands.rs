@@ -46,7 +46,8 @@ impl World<'_> {
                 let known = self.facts.inventory.commands.as_ref();
                 let is_begun = known.is_ok_and(|known| {
                     known.iter().any(|it| {
-                        it.errand.step == Step::PreScript
+                        // Of a pre-script that is forgotten, a post-script that was sent before.
+                        it.errand.step != Step::VssBackup
                             && it.instance == request.instance
                             && it.errand.execution_id(&it.instance, &request.document)
                                 == errand.execution_id(&request.instance, &request.document)
