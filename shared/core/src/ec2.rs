@@ -163,7 +163,7 @@ pub struct CreateSnapshots {
     /// At most 50, with the volumes' own.
     pub tags: Tags,
     /// What runs on the instance before and after, so that the snapshots are application-consistent.
-    pub script: Option<ScriptRun>,
+    pub script: Option<Box<ScriptRun>>, // few have one, and many are planned at once
 }
 
 /// The scripts around one creation: a document of the policy's, with [`Handler::Document`](crate::policy::Handler).

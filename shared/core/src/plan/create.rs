@@ -84,7 +84,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
         for note in notes {
             draft.hold(subject.clone(), note);
         }
-        if let Some((kind, code, message)) = cannot {
+        if let Some((kind, code, message)) = cannot.map(|it| *it) {
             draft.plan.impossible.push(Impossible {
                 scope: draft.request.scope.clone(),
                 operation: "SendCommand",
@@ -150,7 +150,7 @@ struct Decision {
     /// What is not done beside it.
     notes: Vec<Hold>,
     /// What policy wants and somebody has to act on: kind, AWS's code, why and what to do.
-    cannot: Option<(ErrorKind, String, String)>,
+    cannot: Option<Box<(ErrorKind, String, String)>>,
     /// `None`: nothing.
     act: Option<Result<(Action, Reason), Hold>>,
 }

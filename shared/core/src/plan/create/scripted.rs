@@ -101,13 +101,13 @@ impl Making<'_> {
         };
         let action = match &script.handler {
             Handler::Document { .. } => {
-                let script = Some(ScriptRun {
+                let script = Some(Box::new(ScriptRun {
                     script: script.clone(),
                     policy: self.policy.name.clone(),
                     slot: self.slot,
                     attempts_before: attempts,
                     attempts_left: left,
-                });
+                }));
                 Action::CreateSnapshots(CreateSnapshots { script, ..request })
             }
             Handler::Vss(document) => {
@@ -199,7 +199,7 @@ fn without(
         decision.act = None;
         "No snapshot is made, as ExecuteOperationOnScriptFailure is false"
     };
-    decision.cannot = Some((kind, code, format!("{message}. {instead}")));
+    decision.cannot = Some(Box::new((kind, code, format!("{message}. {instead}"))));
     decision
 }
 
