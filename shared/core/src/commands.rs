@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::chain::one_line;
 use crate::ids::{InstanceId, VolumeId};
 use crate::schedule::Slot;
 
@@ -194,6 +195,36 @@ impl Progress {
     #[must_use]
     pub fn had_nothing_to_do(&self) -> bool {
         matches!(self.response_code, Some(203 | 205))
+    }
+
+    /// Of a post-script: the application goes on, as it says, or it had nothing to do.
+    #[must_use]
+    pub fn lets_go_on(&self) -> bool {
+        self.status == Status::Success || self.had_nothing_to_do()
+    }
+
+    /// As the tags have it: `Success`, `Failed 202`, `Execution Timed Out`.
+    #[must_use]
+    pub fn ending(&self) -> String {
+        let code = self.response_code.filter(|code| *code != 0);
+        code.map_or_else(|| self.details.clone(), |code| format!("{} {code}", self.details))
+    }
+}
+
+/// `Failed, exit code 201 (the pre-script failed): what it wrote`, or `Success`.
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.details)?;
+        if let Some(code) = self.response_code.filter(|code| *code != 0) {
+            write!(f, ", exit code {code}")?;
+            if let Some(meaning) = exit_code(code) {
+                write!(f, " ({meaning})")?;
+            }
+        }
+        if self.status != Status::Success && !self.output.is_empty() {
+            write!(f, ": {}", one_line(&self.output))?;
+        }
+        Ok(())
     }
 }
 

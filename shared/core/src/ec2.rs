@@ -10,11 +10,10 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-use crate::chain::one_line;
-use crate::commands::{Command, CommandId, Managed, Progress, SendCommand, Step, exit_code};
+use crate::commands::{Command, CommandId, Managed, Progress, SendCommand, Step};
 use crate::ids::{AccountId, InstanceId, KmsKeyArn, Region, RoleArn, SnapshotId, UnitId, VolumeId};
 use crate::inventory::{EbsEncryption, FastRestores, Instance, Key, Snapshot, Tiering, Volume};
-use crate::policy::{LockMode, Script, Tags};
+use crate::policy::{DocumentScript, LockMode, Tags};
 use crate::schedule::Slot;
 
 /// Whose credentials to use.
@@ -166,11 +165,15 @@ pub struct CreateSnapshots {
     pub script: Option<Box<ScriptRun>>, // few have one, and many are planned at once
 }
 
-/// The scripts around one creation: a document of the policy's, with [`Handler::Document`](crate::policy::Handler).
+/// The scripts around one creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptRun {
-    /// What the policy says.
-    pub script: Script,
+    /// The document.
+    pub document: DocumentScript,
+    /// `ExecuteOperationOnScriptFailure`
+    pub goes_on: bool,
+    /// `MaximumRetryCount`, of a failed post-script.
+    pub retries: u8,
     /// The policy's name.
     pub policy: String,
     /// What the set serves.
@@ -433,7 +436,7 @@ pub enum Ec2Error {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the {step} of {document} on {instance} {what}{}",
-    match .progress { Some(it) => told(it), None => String::new() }
+    match .progress { Some(it) => format!(": {it}"), None => String::new() }
 )]
 pub struct CommandFailed {
     /// Which step.
@@ -470,19 +473,6 @@ impl Ec2Error {
             Self::AssumeRole { source, .. } => source.code(),
         }
     }
-}
-
-/// `: Failed, exit code 201 (the pre-script failed): output`
-fn told(progress: &Progress) -> String {
-    let mut text = format!(": {}", progress.details);
-    if let Some(code) = progress.response_code {
-        let meaning = exit_code(code).map(|it| format!(" ({it})")).unwrap_or_default();
-        text = format!("{text}, exit code {code}{meaning}");
-    }
-    if !progress.output.is_empty() {
-        text = format!("{text}: {}", one_line(&progress.output));
-    }
-    text
 }
 
 /// What an error means for us.

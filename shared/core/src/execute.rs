@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use crate::action::{Action, Planned, Reason};
 use crate::audit::AuditedPlan;
 use crate::commands::{CommandId, Step};
-use crate::ec2::{Ec2, Ec2Error, ErrorKind};
+use crate::ec2::{CreateSnapshots, Ec2, Ec2Error, ErrorKind};
 use crate::ids::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use crate::policy::Tags;
 use crate::tags;
@@ -187,7 +187,11 @@ async fn with_scripts<E: Ec2>(
                     };
                     vec![Executed { planned, outcome }]
                 }
-                (Some(ec2), _) => scripts::create(ec2, planned, limits).await,
+                (
+                    Some(ec2),
+                    Action::CreateSnapshots(request @ CreateSnapshots { script: Some(run), .. }),
+                ) => scripts::create(ec2, &planned, request, run, limits).await,
+                (Some(ec2), _) => vec![one(ec2, planned, limits).await],
                 (None, _) => {
                     let why = format!("{} could not be read", planned.scope);
                     vec![Executed { planned, outcome: Outcome::Deferred(why) }]

@@ -21,7 +21,7 @@ mod lock;
 mod rescue;
 mod retain;
 pub mod rotate;
-pub(crate) mod scripts;
+mod scripts;
 mod share;
 mod sharing;
 #[cfg(test)]

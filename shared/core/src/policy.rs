@@ -15,7 +15,7 @@ use crate::inventory::{Instance, Volume};
 use crate::schedule::CreateRule;
 
 pub use crate::tags::Tags;
-pub use script::{Handler, Script, Stages, VssDocument};
+pub use script::{DocumentScript, Handler, Script, Stages, VssDocument};
 
 pub mod document;
 mod script;

@@ -11,12 +11,9 @@ use crate::action::{Action, Planned, Reason};
 use crate::commands::{Command, CommandId, Errand, Progress, SendCommand, Status, Step};
 use crate::ec2::{CommandFilter, CreateSnapshots, Ec2, Ec2Error, ScriptRun};
 use crate::ids::SnapshotId;
-use crate::plan::scripts::ending;
-use crate::policy::{Handler, Script, Stages, Tags};
+use crate::policy::{DocumentScript, Stages, Tags};
 use crate::tags;
-use sending::{
-    LOOK_AGAIN, failure, goes_on, may_yet_stop, not_sent, send_until_taken, stands_still, wait,
-};
+use sending::{LOOK_AGAIN, failure, may_yet_stop, not_sent, send_until_taken, stands_still, wait};
 
 pub(super) use sending::post_script;
 
@@ -40,40 +37,25 @@ struct Around<'a, E> {
     planned: &'a Planned,
     request: &'a CreateSnapshots,
     run: &'a ScriptRun,
-    script: &'a Script,
     document: &'a str,
     stages: Stages,
     timeout: SignedDuration,
     limits: &'a Limits<'a>,
 }
 
-/// Makes the set, with its scripts around it, as often as the policy says. Every command has a line of its own, before that of
-/// the snapshots if it came before.
+/// Makes the set, with the scripts of `run` around it, as often as the policy says. Every command has a line of its own,
+/// before that of the snapshots if it came before.
 pub(super) async fn create<E: Ec2>(
     ec2: &E,
-    planned: Planned,
+    planned: &Planned,
+    request: &CreateSnapshots,
+    run: &ScriptRun,
     limits: &Limits<'_>,
 ) -> Vec<Executed> {
-    let Action::CreateSnapshots(request) = planned.action.clone() else {
-        return Vec::new();
-    };
-    let Some(run) = &request.script else {
-        return Vec::new();
-    };
-    let Handler::Document { name, stages, timeout_seconds } = &run.script.handler else {
-        return Vec::new();
-    };
-    let around = Around {
-        ec2,
-        planned: &planned,
-        request: &request,
-        run,
-        script: &run.script,
-        document: name,
-        stages: *stages,
-        timeout: SignedDuration::from_secs(i64::from(*timeout_seconds)),
-        limits,
-    };
+    let timeout = SignedDuration::from_secs(i64::from(run.document.timeout_seconds));
+    let DocumentScript { name, stages, .. } = &run.document;
+    let around =
+        Around { ec2, planned, request, run, document: name, stages: *stages, timeout, limits };
     around.attempts(run.attempts_before).await
 }
 
@@ -222,7 +204,7 @@ impl<E: Ec2> Around<'_, E> {
                     }
                     _ => "failed".to_owned(),
                 };
-                let text = progress.as_ref().map_or_else(|| "Unknown".to_owned(), ending);
+                let text = progress.as_ref().map_or_else(|| "Unknown".to_owned(), Progress::ending);
                 let code = progress.as_ref().and_then(|it| it.response_code);
                 let pre = match ran {
                     Some(Status::Failed) if code == Some(STOOD_STILL) => Pre::FoundItStill,
@@ -303,7 +285,7 @@ impl<E: Ec2> Around<'_, E> {
                     }
                 };
             let status = progress.as_ref().map(|it| it.status);
-            let is_over = progress.as_ref().is_some_and(goes_on);
+            let is_over = progress.as_ref().is_some_and(Progress::lets_go_on);
             if is_over && pre == Pre::MayRunYet && status != Some(Status::Success) {
                 let error = may_yet_stop(&command, progress.clone());
                 return (self.line(&command, Outcome::Failed(error)), progress);
@@ -316,7 +298,7 @@ impl<E: Ec2> Around<'_, E> {
                 let error = failure(&command, what.into(), progress.clone());
                 return (self.line(&command, Outcome::Failed(error)), progress);
             }
-            if tries > u16::from(self.script.retries) || (self.limits.out_of_time)() {
+            if tries > u16::from(self.run.retries) || (self.limits.out_of_time)() {
                 let error = if self.stages.has_pre() {
                     stands_still(&command, progress.clone())
                 } else {
@@ -331,7 +313,7 @@ impl<E: Ec2> Around<'_, E> {
     /// What became of the scripts, as tags: where that fails, the next run does it.
     async fn record(&self, made: Vec<SnapshotId>, post: Option<Progress>) -> Option<Executed> {
         let post = post.filter(|_| !made.is_empty())?;
-        let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), ending(&post))]);
+        let mut tags = Tags::from([(tags::POST_SCRIPT.to_owned(), post.ending())]);
         if self.stages.has_pre() {
             let consistent = post.status == Status::Success;
             tags.insert(tags::APP_CONSISTENT.into(), consistent.to_string());
@@ -339,7 +321,7 @@ impl<E: Ec2> Around<'_, E> {
         let recorded = self.ec2.create_tags(&made, &tags).await;
         let is_as_expected = post.status == Status::Success && recorded.is_ok();
         let action = Action::RecordScripts { snapshots: made, tags };
-        let reason = Reason::ScriptResult(format!("the post-script ended as {}", ending(&post)));
+        let reason = Reason::ScriptResult(format!("the post-script ended as {}", post.ending()));
         let outcome = outcome(&action, recorded.map(|()| Outcome::Done(Vec::new())));
         let planned = Planned { action, reason, ..self.planned.clone() };
         (!is_as_expected).then_some(Executed { planned, outcome })
@@ -348,7 +330,7 @@ impl<E: Ec2> Around<'_, E> {
     /// `ExecuteOperationOnScriptFailure`
     async fn without(&self, ended: Option<String>) -> Executed {
         let mut request = CreateSnapshots { script: None, ..self.request.clone() };
-        if !self.script.goes_on {
+        if !self.run.goes_on {
             let why =
                 "not made, as its pre-script failed and ExecuteOperationOnScriptFailure is false";
             return self.made(request, Outcome::Held(why.into()));

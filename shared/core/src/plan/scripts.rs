@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::create::scripted::longest;
 use super::rotate::Draft;
 use crate::action::{Action, Hold, Reason, Subject};
-use crate::commands::{Command, Errand, Progress, SendCommand, Status, Step, exit_code};
+use crate::commands::{Command, Errand, SendCommand, Status, Step};
 use crate::ids::InstanceId;
 use crate::inventory::Unread;
-use crate::policy::{Handler, Policy, SnapshotPolicy, Stages};
+use crate::policy::{DocumentScript, Handler, Policy, SnapshotPolicy, Stages};
 use crate::schedule::Slot;
 use crate::tags;
 
@@ -57,17 +57,10 @@ pub(super) fn why(command: &Command, success: &str) -> String {
         "the {} of {document} on {instance} at {}, command {id}, ended as {}",
         errand.step,
         tags::instant(command.requested),
-        progress.details
+        progress
     );
     if progress.status == Status::Success {
         text = format!("{text}, and {success}");
-    }
-    if let Some(code) = progress.response_code.filter(|code| *code != 0) {
-        let meaning = exit_code(code).map(|it| format!(" ({it})")).unwrap_or_default();
-        text = format!("{text}, exit code {code}{meaning}");
-    }
-    if progress.status != Status::Success && !progress.output.is_empty() {
-        text = format!("{text}: {}", crate::chain::one_line(&progress.output));
     }
     text
 }
@@ -77,7 +70,9 @@ pub(super) fn thaw(draft: &mut Draft<'_>, policy: &Policy, details: &SnapshotPol
     // Of one document in several schedules, the one that may take longest.
     let mut documents: BTreeMap<&String, SignedDuration> = BTreeMap::new();
     for script in details.schedules.iter().filter_map(|it| it.script.as_ref()) {
-        if let Handler::Document { name, stages: Stages::Both, .. } = &script.handler {
+        if let Handler::Document(DocumentScript { name, stages: Stages::Both, .. }) =
+            &script.handler
+        {
             let known = documents.entry(name).or_insert(SignedDuration::ZERO);
             *known = (*known).max(longest(script));
         }
@@ -134,7 +129,7 @@ fn is_at_it(
         let is_its_post = |it: &&Command| {
             it.errand.step == Step::PostScript && !is_other(&it.errand, &pre.errand)
         };
-        !of_it().filter(is_its_post).any(|post| goes_on(&post.progress))
+        !of_it().filter(is_its_post).any(|post| post.progress.lets_go_on())
     })
 }
 
@@ -169,7 +164,7 @@ fn missing_post_script<'a>(
     let Some(of) = run.iter().filter(may_stand_still).max_by_key(|it| it.requested) else {
         let has_pre = run.iter().any(|it| it.errand.step == Step::PreScript);
         let last = posts.max_by_key(|it| it.requested).filter(|_| !has_pre)?;
-        let is_done = goes_on(&last.progress);
+        let is_done = last.progress.lets_go_on();
         let is_new = now.duration_since(last.requested) < longest;
         if is_done || (last.progress.status == Status::Running && is_new) {
             return None;
@@ -180,7 +175,7 @@ fn missing_post_script<'a>(
     let post = posts.filter(|it| it.requested >= of.requested).max_by_key(|it| it.requested);
     let since = tags::instant(of.requested);
     let why = match post {
-        _ if can_be_alive(of, longest, now) && post.is_none_or(|it| goes_on(&it.progress)) => {
+        _ if can_be_alive(of, longest, now) && post.is_none_or(|it| it.progress.lets_go_on()) => {
             return None;
         }
         None => format!(
@@ -198,7 +193,7 @@ fn missing_post_script<'a>(
                 post.id
             )
         }
-        Some(post) if goes_on(&post.progress) => {
+        Some(post) if post.progress.lets_go_on() => {
             let surely_ended = surely_ended(of, longest, now);
             if post.requested >= surely_ended {
                 return None;
@@ -220,11 +215,6 @@ fn missing_post_script<'a>(
     Some(Missing { of, why })
 }
 
-/// The post-script says that the application goes on.
-fn goes_on(post: &Progress) -> bool {
-    post.status == Status::Success || post.had_nothing_to_do()
-}
-
 /// The clocks of instances and of Systems Manager differ by less.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
@@ -241,10 +231,4 @@ fn surely_ended(pre: &Command, longest: SignedDuration, now: Timestamp) -> Times
         return pre.finished.map_or(pre.requested, |at| after(at, -CLOCKS));
     }
     after(pre.requested, longest).max(ended(pre, now))
-}
-
-/// As the tag has it: `Success`, `Failed 202`, `Execution Timed Out`.
-pub(crate) fn ending(progress: &Progress) -> String {
-    let code = progress.response_code.filter(|code| *code != 0);
-    code.map_or_else(|| progress.details.clone(), |code| format!("{} {code}", progress.details))
 }

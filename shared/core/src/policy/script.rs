@@ -19,14 +19,18 @@ pub enum Handler {
     /// ([VSS](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/application-consistent-snapshots.html)).
     Vss(VssDocument),
     /// A document with the parameters `command` and `executionId` runs before and after.
-    Document {
-        /// Name, or ARN.
-        name: String,
-        /// `Stages`
-        stages: Stages,
-        /// `ExecutionTimeout`: how long each script may run, 10 to 120.
-        timeout_seconds: u8,
-    },
+    Document(DocumentScript),
+}
+
+/// A document with scripts, and how they run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DocumentScript {
+    /// Name, or ARN.
+    pub name: String,
+    /// `Stages`
+    pub stages: Stages,
+    /// `ExecutionTimeout`: how long each script may run, 10 to 120.
+    pub timeout_seconds: u8,
 }
 
 /// `VssDocumentName`
@@ -80,7 +84,7 @@ impl Script {
     pub fn document(&self) -> &str {
         match &self.handler {
             Handler::Vss(document) => document.name(),
-            Handler::Document { name, .. } => name,
+            Handler::Document(script) => &script.name,
         }
     }
 }

@@ -32,7 +32,7 @@ impl World<'_> {
             Step::PreScript => Err("a pre-script is sent only around a creation".into()),
             Step::PostScript => {
                 let ends = |script: &Script| match &script.handler {
-                    Handler::Document { stages, .. } => stages.has_pre() && stages.has_post(),
+                    Handler::Document(it) => it.stages.has_pre() && it.stages.has_post(),
                     Handler::Vss(_) => false,
                 };
                 if !named.any(ends) {
@@ -98,7 +98,12 @@ impl World<'_> {
         }
         let mut served =
             details.schedules.iter().filter(|it| claim.schedules.contains(&it.name)).peekable();
-        if served.peek().is_none() || served.any(|it| it.script.as_ref() != Some(&run.script)) {
+        let said = Script {
+            handler: Handler::Document(run.document.clone()),
+            goes_on: run.goes_on,
+            retries: run.retries,
+        };
+        if served.peek().is_none() || served.any(|it| it.script.as_ref() != Some(&said)) {
             return Err("its scripts are not those of its schedules".into());
         }
         let instance = self.facts.inventory.instances.get(&request.instance);

@@ -7,7 +7,7 @@ use super::rules;
 use crate::action::{Action, Plan};
 use crate::commands::{Command, CommandId, Errand, Managed, Progress, SendCommand, Status, Step};
 use crate::ec2::{CreateSnapshots, ScriptRun};
-use crate::policy::{Handler, Stages};
+use crate::policy::{DocumentScript, Stages};
 use crate::tags;
 use crate::testing::{
     HOME, MEMBER, Rotation, SLOT, deleted, id, ins, instance, now, plan_of, scope, server, set,
@@ -259,7 +259,7 @@ fn the_scripts_around_a_set_are_those_of_its_schedules() {
         (|_, _| {}, ""),
         (
             |it, _| {
-                run(it).script.handler = Handler::Document {
+                run(it).document = DocumentScript {
                     name: "AWS-RunShellScript".into(),
                     stages: Stages::Both,
                     timeout_seconds: 10,
@@ -267,7 +267,7 @@ fn the_scripts_around_a_set_are_those_of_its_schedules() {
             },
             OTHER,
         ),
-        (|it, _| run(it).script.retries = 3, OTHER),
+        (|it, _| run(it).retries = 3, OTHER),
         (|it, _| drop(it.tags.insert(tags::SCHEDULE.into(), "t".into())), OTHER),
         (
             |_, world| {

@@ -30,7 +30,7 @@ pub(in crate::execute) async fn post_script<E: Ec2>(
     let sent = send_until_taken(ec2, request, LONGEST, limits).await;
     let (id, progress) = sent.map_err(|err| not_sent(request, &err))?;
     match progress {
-        Some(progress) if goes_on(&progress) => Ok(id),
+        Some(progress) if progress.lets_go_on() => Ok(id),
         progress => Err(stands_still(request, progress)),
     }
 }
@@ -69,11 +69,6 @@ pub(super) fn not_sent(command: &SendCommand, error: &Ec2Error) -> Ec2Error {
         "was not sent: THE APPLICATION MAY STAND STILL. See to it; the next run sends it again: {why}"
     );
     failure(command, what, None)
-}
-
-/// Whether the application goes on: the post-script says so, or that it had nothing to do.
-pub(super) fn goes_on(progress: &Progress) -> bool {
-    progress.status == Status::Success || progress.had_nothing_to_do()
 }
 
 /// Sends a post-script, which may be sent twice, and waits for its end; `None`: nobody tells it.

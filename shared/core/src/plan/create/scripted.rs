@@ -82,10 +82,7 @@ impl Making<'_> {
                 why(latest, "not all of its snapshots are there, or good"),
                 script.retries
             );
-            if !script.goes_on
-                && self.is_late()
-                && matches!(script.handler, Handler::Document { .. })
-            {
+            if !script.goes_on && self.is_late() && matches!(script.handler, Handler::Document(_)) {
                 decision.act = Some(Err(Hold::Script(message))); // as the run itself has told
                 return decision;
             }
@@ -100,9 +97,11 @@ impl Making<'_> {
             None => self.reason(),
         };
         let action = match &script.handler {
-            Handler::Document { .. } => {
+            Handler::Document(document) => {
                 let script = Some(Box::new(ScriptRun {
-                    script: script.clone(),
+                    document: document.clone(),
+                    goes_on: script.goes_on,
+                    retries: script.retries,
                     policy: self.policy.name.clone(),
                     slot: self.slot,
                     attempts_before: attempts,
@@ -160,7 +159,7 @@ impl Making<'_> {
         let now = self.draft.request.now;
         let since = tags::instant(latest.requested);
         match &script.handler {
-            Handler::Document { .. } => can_be_alive(latest, longest(script), now).then(|| {
+            Handler::Document(_) => can_be_alive(latest, longest(script), now).then(|| {
                 Hold::Script(format!("another run began its {} at {since}", latest.errand.step))
             }),
             Handler::Vss(_) if latest.progress.status == Status::Running => {
@@ -347,7 +346,7 @@ pub(super) fn has_begun(
 /// How long a run may be about one creation with these scripts, from the pre-script's request to the post-script's.
 pub(in crate::plan) fn longest(script: &Script) -> SignedDuration {
     let timeout = match &script.handler {
-        Handler::Document { timeout_seconds, .. } => i64::from(*timeout_seconds),
+        Handler::Document(it) => i64::from(it.timeout_seconds),
         Handler::Vss(_) => 0,
     };
     SignedDuration::from_secs(timeout) + SignedDuration::from_mins(3)

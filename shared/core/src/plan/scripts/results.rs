@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::super::create::SEEN_BY_THEN;
 use super::super::rotate::{Draft, Own};
-use super::{ending, of_slot, why};
+use super::{of_slot, why};
 use crate::action::{Action, Reason, Subject};
 use crate::commands::{Status, Step};
 use crate::ids::SnapshotId;
 use crate::inventory::State;
-use crate::policy::{Handler, Policy, Schedule, SnapshotPolicy, Tags};
+use crate::policy::{DocumentScript, Handler, Policy, Schedule, SnapshotPolicy, Tags};
 use crate::tags;
 
 /// What is known by now of snapshots that say nothing yet.
@@ -87,7 +87,7 @@ fn result<'a>(
             };
             Some((Tags::from([consistent(yes)]), why))
         }
-        Handler::Document { name, .. } => {
+        Handler::Document(DocumentScript { name, .. }) => {
             let execution = found.get(tags::EXECUTION_ID)?;
             let instance = own.claim.instance.as_ref()?;
             let commands = draft.request.inventory.commands.as_deref().ok()?;
@@ -98,7 +98,7 @@ fn result<'a>(
             });
             let post = posts.next().filter(|it| it.progress.status != Status::Running)?;
             let has_pre = found.get(tags::PRE_SCRIPT).is_some_and(|it| it == "Success");
-            let ended = ending(&post.progress);
+            let ended = post.progress.ending();
             if !has_pre && found.get(tags::POST_SCRIPT) == Some(&ended) {
                 return None;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::INSTANCES;
 use super::reader::{Node, Object};
-use crate::policy::{Handler, Script, Stages, VssDocument};
+use crate::policy::{DocumentScript, Handler, Script, Stages, VssDocument};
 
 /// What of a policy bears on its scripts.
 #[derive(Clone, Copy, Default)]
@@ -63,11 +63,11 @@ fn script(object: &mut Object<'_>, around: Surroundings) -> Option<Script> {
     fits?;
     let handler = match handler? {
         VSS => Handler::Vss(vss_document.unwrap_or(VssDocument::InstallAndSnapshot)),
-        name => Handler::Document {
+        name => Handler::Document(DocumentScript {
             name: name.to_owned(),
             stages: stages.unwrap_or(Stages::Both),
             timeout_seconds: timeout.and_then(|it| it.try_into().ok()).unwrap_or(10),
-        },
+        }),
     };
     let retries = retries?.and_then(|it| it.try_into().ok()).unwrap_or(0);
     Some(Script { handler, goes_on: goes_on?.unwrap_or(true), retries })

@@ -528,8 +528,8 @@ async fn read_guards<E: Ec2>(ec2: &E, needed: bool) -> Result<Guards, String> {"
         0,
         "no post-script is missing whose pre-script is forgotten",
         "shared/core/src/plan/scripts.rs",
-        "        let is_done = goes_on(&last.progress);",
-        "        let is_done = $ON || goes_on(&last.progress);",
+        "        let is_done = last.progress.lets_go_on();",
+        "        let is_done = $ON || last.progress.lets_go_on();",
     ),
     bug(
         Reconcile("scripts"),

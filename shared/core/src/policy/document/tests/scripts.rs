@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{instances, snapshot_policy, snapshots, with, wrong};
-use crate::policy::{Handler, Script, Stages, VssDocument};
+use crate::policy::{DocumentScript, Handler, Script, Stages, VssDocument};
 
 fn scripted() -> Value {
     let pointer = "/PolicyDetails/Schedules/0/CreateRule/Scripts";
@@ -19,13 +19,17 @@ fn read(script: Value) -> Script {
 }
 
 fn own(stages: Stages, timeout_seconds: u8) -> Handler {
-    Handler::Document { name: "own-document".into(), stages, timeout_seconds }
+    Handler::Document(DocumentScript { name: "own-document".into(), stages, timeout_seconds })
 }
 
 #[test]
 fn a_script_says_what_it_says() {
     let arn = "arn:aws:ssm:eu-west-1:111111111111:document/own";
-    let of_arn = Handler::Document { name: arn.into(), stages: Stages::Both, timeout_seconds: 120 };
+    let of_arn = Handler::Document(DocumentScript {
+        name: arn.into(),
+        stages: Stages::Both,
+        timeout_seconds: 120,
+    });
     let vss = |document| Handler::Vss(document);
     for (script, handler, goes_on, retries) in [
         (json!([{ "ExecutionHandler": "own-document" }]), own(Stages::Both, 10), true, 0),
